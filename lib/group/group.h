@@ -12,9 +12,8 @@
  *   unordered-writes = no
  *   request-max-bytes = 16777216
  *   response-max-bytes = 16777216
- *   excluded-headers = x-served-by      ; left out of the canonical response, besides the standard ones
- *   checkpoint-interval = 128
- *   log-window = 512
+ *   excluded-headers = x-served-by      ; left out of the canonical response, besides the standard
+ * ones checkpoint-interval = 128 log-window = 512
  *
  *   [replica 0]
  *   address = 10.0.0.10:7000            ; agreement, UDP
@@ -24,9 +23,11 @@
  *   address = 10.0.0.1:7100             ; endpoint k listens on port 7100 + k
  *   endpoints = 4
  *
- * Keys: `prophecy-replica keygen --group FILE --out DIR` writes DIR/replica-I.key and DIR/client-I.key, mode 0600,
- * each with one line "PRINCIPAL HEX" per other principal: a random 128-bit key per pair. Reading refuses a key file
- * that others than its owner can read.
+ * Keys: `prophecy-replica keygen --group FILE --out DIR` writes DIR/replica-I.key and
+ * DIR/client-I.key, mode 0600, each with one line "PRINCIPAL HEX" per other principal: a random
+ * 128-bit key per pair. Reading refuses a key file that others than its owner can read.
+ *
+ * config.h reads other files of this syntax with the same strictness.
  *
  * Errors are values: every function that can fail writes one message into err: what is wrong, where
  * (file, section, key), and what would be right.
@@ -44,8 +45,9 @@
 #define GROUP_REPLICAS_MAX 32u
 #define GROUP_CLIENTS_MAX 16u
 #define GROUP_ENDPOINTS_MAX 16u
+#define GROUP_ENDPOINTS_TOTAL_MAX 96u // of all clients together
 #define GROUP_PRINCIPALS_MAX (GROUP_REPLICAS_MAX + GROUP_CLIENTS_MAX)
-#define GROUP_ERROR_BYTES 512u
+#define GROUP_ERROR_BYTES 1024u
 
 struct group_endpoint {
     uint32_t addr; // host order
@@ -66,8 +68,8 @@ struct group {
 };
 
 struct group_keys {
-    uint32_t self;  // principal
-    uint32_t count; // principals
+    uint32_t self;                                       // principal
+    uint32_t count;                                      // principals
     uint8_t key[GROUP_PRINCIPALS_MAX][CRYPTO_KEY_BYTES]; // key[self] is unused
 };
 
