@@ -61,8 +61,20 @@ struct sketcher_policy {
  * and HEAD (or "*") make sense on the white- and blacklist: others are refused. */
 bool sketcher_policy_add(struct sketcher_policy *p, enum sketcher_list list, const char *rule,
                          char err[SKETCHER_ERROR_BYTES]);
+/*
+ * The pattern is compared with the path as sent and as a server reads it (percent-encoding and dot segments
+ * resolved): the write list and the blacklist take either form, the whitelist needs both. White- and blacklist
+ * apply to GET and HEAD only. p may be NULL: no rules.
+ */
 enum sketcher_list sketcher_policy_match(const struct sketcher_policy *p,
                                          const struct http_request *q);
+/*
+ * Does a reload from old to new want a sketcher_slow_flush on every slow-path lcore (S9)? While a key was whitelisted
+ * its clients may have seen newer responses than its entry; which keys those are nobody knows. Flush first, then
+ * set the new policy on the workers: what is installed between is agreed and new.
+ */
+bool sketcher_policy_needs_flush(const struct sketcher_policy *old,
+                                 const struct sketcher_policy *new_policy);
 
 /* ------------------------------------------------------------------ worker */
 
@@ -70,13 +82,13 @@ enum sketcher_list sketcher_policy_match(const struct sketcher_policy *p,
     X(REQUESTS, "requests")                                                                        \
     X(READS, "reads")                                                                              \
     X(WRITES, "writes")                                                                            \
-    X(FAST_READS, "fast_reads")               /* released after a fast read */                     \
+    X(FAST_READS, "fast_reads")               /* reads released after a fast read, also unchecked */ \
     X(FAST_TRIED, "fast_tried")                                                                    \
     X(REPLICATED, "replicated")               /* handed to the slow path */                        \
     X(TRANSITIONS, "transitions")             /* fast reads whose answer did not match */          \
     X(TRANSITIONS_INJECTED, "transitions_injected")                                                \
     X(FAST_FAILED, "fast_failed")             /* no answer: connect, time-out, malformed */        \
-    X(FAST_OVERTAKEN, "fast_overtaken")       /* entry or tombstone moved during the fast read */  \
+    X(FAST_OVERTAKEN, "fast_overtaken")       /* entry, tombstone or lists moved meanwhile */      \
     X(MISSES, "history_misses")                                                                    \
     X(TOMBSTONED, "history_tombstoned")                                                            \
     X(CONTENDED, "history_contended")                                                              \
@@ -143,13 +155,14 @@ struct sketcher_request {
     uint16_t fail_status;     // what to answer on FAIL: 502, 503, 504
     bool read;
     bool checked;             // false: whitelisted or balance, released unchecked
-    bool blacklisted;
+    bool blacklisted;         // by a list, or because the key keeps changing
     bool mismatched;          // a fast answer is worth keeping for the record until the verdict
-    struct sketch_tag key;    // s(q)
-    struct sketch_tag url;
+    uint32_t policy_generation;
+    struct sketch_tag key;    // s(q); of reads only, and not in mode balance
+    struct sketch_tag url;    // not in mode balance
     uint64_t arrived_us;
     uint64_t entry_sigma;     // what the answer was compared with
-    struct sketch_tag entry_sketch;
+    struct sketch_tag entry_sketch; // first the one that made it fast
     uint64_t entry_tombstone;
 };
 
@@ -193,11 +206,13 @@ struct sketcher_worker *sketcher_worker_new(const struct sketcher_worker_config 
 void sketcher_worker_free(struct sketcher_worker *w);
 /* The worker's own sketch context, for the streaming s(r) of fast answers (one at a time). */
 struct sketch *sketcher_worker_sketch(struct sketcher_worker *w);
+/* Both the old and the new one must be valid during the call. */
 void sketcher_worker_set_policy(struct sketcher_worker *w, const struct sketcher_policy *policy);
 
 /*
  * Prophecy, Algorithm 1 (1)-(2): fills in *r (key, url, kind, ...) and decides. has_body: GET and HEAD with a
- * body are not fast. Steps: FAST, REPLICATE.
+ * body are not fast. Steps: FAST, REPLICATE. now_us must be read after the request's last byte came from the port
+ * (not at the start of the loop's turn): the slow path joins by it (S6).
  */
 enum sketcher_step sketcher_start(struct sketcher_worker *w, struct sketcher_request *r,
                                   const struct http_request *q, bool has_body, uint64_t now_us);
@@ -208,7 +223,7 @@ enum sketcher_step sketcher_start(struct sketcher_worker *w, struct sketcher_req
  */
 enum sketcher_step sketcher_fast_answered(struct sketcher_worker *w, struct sketcher_request *r,
                                           const struct sketch_tag *s_r, uint64_t now_us);
-/* No answer to take. Steps: REPLICATE; in mode balance FAIL (502 or 504). Never a second draw (law 5, S21). */
+/* No answer to take. Steps: REPLICATE; in mode balance FAIL (502, 504; 503 when LOCAL). Never a second draw (law 5, S21). */
 enum sketcher_step sketcher_fast_failed(struct sketcher_worker *w, struct sketcher_request *r,
                                         enum sketcher_failure why, uint64_t now_us);
 /*
@@ -239,7 +254,7 @@ struct sketcher_ticket {
     enum sketcher_kind kind;
     struct sketch_tag key;
     struct sketch_tag url;
-    uint64_t arrived_us; // r->arrived_us, on a clock that all lcores share
+    uint64_t arrived_us; // r->arrived_us, on the clock, shared by all lcores, of now_us below
 };
 
 #define SKETCHER_SLOW_COUNTERS(X)                                                                  \
@@ -279,8 +294,11 @@ void sketcher_slow_config_default(struct sketcher_slow_config *cfg);
 
 struct sketcher_slow_env {
     void *ctx;
-    /* Starts the operation (the op's bytes belong to `first`, whose cookie leads to them); false: no session
-     * free now, it is offered again by sketcher_slow_kick. */
+    /*
+     * Starts the operation (the op's bytes belong to `first`, whose cookie leads to them; `first` is always a ticket
+     * not released yet, so keep an op's bytes until then even if its client is gone); false: no session free
+     * now, it is offered again by sketcher_slow_kick, before all that came later.
+     */
     bool (*submit)(void *ctx, uint32_t operation, const struct sketcher_ticket *first);
     /* Verdict for one ticket; v->result is borrowed for the call and is the same for all tickets of one
      * operation. */
@@ -294,7 +312,8 @@ void sketcher_slow_free(struct sketcher_slow *s);
 /*
  * A ticket came over the ring: joins it, submits it, queues it, or releases it BUSY at once. A reader joins only an
  * operation that is handed to agreement after the reader arrived (design.md §5; S6): while one for its key is in
- * flight it waits, with all that come after it, for one more that is submitted when that one ends.
+ * flight it waits, with all that come after it, for one more that is submitted when that one ends. "Handed over"
+ * is the now_us of the call that submitted it, "arrived" the ticket's arrived_us. Writes are never joined.
  */
 void sketcher_slow_handover(struct sketcher_slow *s, const struct sketcher_ticket *t,
                             uint64_t now_us);
@@ -303,12 +322,16 @@ void sketcher_slow_handover(struct sketcher_slow *s, const struct sketcher_ticke
  * everywhere; a write's tombstone), and only then releases the waiting tickets. Agreed 2xx, 3xx, 404, 410 without
  * "Vary: *" are installed; any other agreed status only raises sigma. A timed-out write is released with 504
  * but stays until it ends (BFT_AGREED_LATE or BFT_ABANDONED). A new incarnation resets the partition first; answers
- * of a former one are treated as timed out.
+ * of a former one are treated as timed out (the last 16 are remembered). A write that ends without a known sigma
+ * (timed out, disagreed, too large) sets a tombstone at the largest sigma seen, so that the next read is replicated.
  */
 void sketcher_slow_completed(struct sketcher_slow *s, uint32_t operation,
                              const struct bft_completion *c, uint64_t now_us);
 /* Sessions became free: submits what waits. */
 void sketcher_slow_kick(struct sketcher_slow *s, uint64_t now_us);
+/* Drops the partition's entries (their sigma stays): an operator's flush, or a reload, see
+ * sketcher_policy_needs_flush. */
+void sketcher_slow_flush(struct sketcher_slow *s);
 uint32_t sketcher_slow_operations(const struct sketcher_slow *s); // in flight and queued
 void sketcher_slow_counters(const struct sketcher_slow *s,
                             uint64_t out[SKETCHER_SLOW_COUNTER_COUNT]);
