@@ -10,27 +10,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-void crypto_random(void *buf, size_t len)
-{
+void crypto_random(void *buf, size_t len) {
     assert(len <= INT32_MAX);
     int ok = RAND_bytes(buf, (int)len);
     assert(ok == 1);
     (void)ok;
 }
 
-bool crypto_equal(const void *a, const void *b, size_t len)
-{
+bool crypto_equal(const void *a, const void *b, size_t len) {
     return CRYPTO_memcmp(a, b, len) == 0;
 }
 
-void crypto_wipe(void *buf, size_t len)
-{
+void crypto_wipe(void *buf, size_t len) {
     OPENSSL_cleanse(buf, len);
 }
 
 void crypto_kdf(const uint8_t key[CRYPTO_KEY_BYTES], const char *label, const void *context,
-                size_t context_len, uint8_t out[CRYPTO_KEY_BYTES])
-{
+                size_t context_len, uint8_t out[CRYPTO_KEY_BYTES]) {
     uint8_t message[256], tag[CRYPTO_DIGEST_BYTES];
     size_t label_len = strlen(label);
     unsigned int tag_len = sizeof tag;
@@ -52,8 +48,7 @@ struct crypto_digest {
     EVP_MD_CTX *ctx;
 };
 
-struct crypto_digest *crypto_digest_new(void)
-{
+struct crypto_digest *crypto_digest_new(void) {
     struct crypto_digest *d = calloc(1, sizeof *d);
     if (d == NULL)
         return NULL;
@@ -66,8 +61,7 @@ struct crypto_digest *crypto_digest_new(void)
     return d;
 }
 
-void crypto_digest_free(struct crypto_digest *d)
-{
+void crypto_digest_free(struct crypto_digest *d) {
     if (d == NULL)
         return;
     EVP_MD_CTX_free(d->ctx);
@@ -75,22 +69,19 @@ void crypto_digest_free(struct crypto_digest *d)
     free(d);
 }
 
-void crypto_digest_begin(struct crypto_digest *d)
-{
+void crypto_digest_begin(struct crypto_digest *d) {
     int ok = EVP_DigestInit_ex2(d->ctx, NULL, NULL);
     assert(ok == 1);
     (void)ok;
 }
 
-void crypto_digest_update(struct crypto_digest *d, const void *data, size_t len)
-{
+void crypto_digest_update(struct crypto_digest *d, const void *data, size_t len) {
     int ok = EVP_DigestUpdate(d->ctx, data, len);
     assert(ok == 1);
     (void)ok;
 }
 
-void crypto_digest_final(struct crypto_digest *d, uint8_t out[CRYPTO_DIGEST_BYTES])
-{
+void crypto_digest_final(struct crypto_digest *d, uint8_t out[CRYPTO_DIGEST_BYTES]) {
     unsigned int n = 0;
     int ok = EVP_DigestFinal_ex(d->ctx, out, &n);
     assert(ok == 1 && n == CRYPTO_DIGEST_BYTES);
@@ -98,8 +89,7 @@ void crypto_digest_final(struct crypto_digest *d, uint8_t out[CRYPTO_DIGEST_BYTE
 }
 
 void crypto_digest_once(struct crypto_digest *d, const void *data, size_t len,
-                        uint8_t out[CRYPTO_DIGEST_BYTES])
-{
+                        uint8_t out[CRYPTO_DIGEST_BYTES]) {
     crypto_digest_begin(d);
     crypto_digest_update(d, data, len);
     crypto_digest_final(d, out);
@@ -110,8 +100,7 @@ struct crypto_mac {
     EVP_MAC_CTX *ctx;
 };
 
-struct crypto_mac *crypto_mac_new(const uint8_t key[CRYPTO_KEY_BYTES])
-{
+struct crypto_mac *crypto_mac_new(const uint8_t key[CRYPTO_KEY_BYTES]) {
     char cipher[] = "AES-128-CBC";
     OSSL_PARAM params[] = {
         OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_CIPHER, cipher, 0),
@@ -129,8 +118,7 @@ struct crypto_mac *crypto_mac_new(const uint8_t key[CRYPTO_KEY_BYTES])
     return m;
 }
 
-void crypto_mac_free(struct crypto_mac *m)
-{
+void crypto_mac_free(struct crypto_mac *m) {
     if (m == NULL)
         return;
     EVP_MAC_CTX_free(m->ctx);
@@ -138,15 +126,13 @@ void crypto_mac_free(struct crypto_mac *m)
     free(m);
 }
 
-void crypto_mac_begin(struct crypto_mac *m)
-{
+void crypto_mac_begin(struct crypto_mac *m) {
     int ok = EVP_MAC_init(m->ctx, NULL, 0, NULL);
     assert(ok == 1);
     (void)ok;
 }
 
-void crypto_mac_update(struct crypto_mac *m, const void *data, size_t len)
-{
+void crypto_mac_update(struct crypto_mac *m, const void *data, size_t len) {
     if (len == 0)
         return;
     int ok = EVP_MAC_update(m->ctx, data, len);
@@ -154,8 +140,7 @@ void crypto_mac_update(struct crypto_mac *m, const void *data, size_t len)
     (void)ok;
 }
 
-void crypto_mac_final(struct crypto_mac *m, uint8_t out[CRYPTO_MAC_BYTES])
-{
+void crypto_mac_final(struct crypto_mac *m, uint8_t out[CRYPTO_MAC_BYTES]) {
     size_t n = 0;
     int ok = EVP_MAC_final(m->ctx, out, &n, CRYPTO_MAC_BYTES);
     assert(ok == 1 && n == CRYPTO_MAC_BYTES);
@@ -169,8 +154,7 @@ struct crypto_uhash {
 
 static const uint8_t uhash_nonce[12];
 
-struct crypto_uhash *crypto_uhash_new(const uint8_t key[CRYPTO_KEY_BYTES])
-{
+struct crypto_uhash *crypto_uhash_new(const uint8_t key[CRYPTO_KEY_BYTES]) {
     struct crypto_uhash *u = calloc(1, sizeof *u);
     if (u == NULL)
         return NULL;
@@ -184,8 +168,7 @@ struct crypto_uhash *crypto_uhash_new(const uint8_t key[CRYPTO_KEY_BYTES])
     return u;
 }
 
-void crypto_uhash_free(struct crypto_uhash *u)
-{
+void crypto_uhash_free(struct crypto_uhash *u) {
     if (u == NULL)
         return;
     EVP_CIPHER_CTX_free(u->ctx);
@@ -193,15 +176,13 @@ void crypto_uhash_free(struct crypto_uhash *u)
     free(u);
 }
 
-void crypto_uhash_begin(struct crypto_uhash *u)
-{
+void crypto_uhash_begin(struct crypto_uhash *u) {
     int ok = EVP_EncryptInit_ex2(u->ctx, NULL, NULL, uhash_nonce, NULL);
     assert(ok == 1);
     (void)ok;
 }
 
-void crypto_uhash_update(struct crypto_uhash *u, const void *data, size_t len)
-{
+void crypto_uhash_update(struct crypto_uhash *u, const void *data, size_t len) {
     int n;
     if (len == 0)
         return;
@@ -211,8 +192,7 @@ void crypto_uhash_update(struct crypto_uhash *u, const void *data, size_t len)
     (void)ok;
 }
 
-void crypto_uhash_final(struct crypto_uhash *u, uint8_t out[16])
-{
+void crypto_uhash_final(struct crypto_uhash *u, uint8_t out[16]) {
     int n;
     uint8_t none[16];
     int ok = EVP_EncryptFinal_ex(u->ctx, none, &n);
@@ -230,8 +210,7 @@ struct crypto_drbg {
     uint8_t block[DRBG_BLOCK_BYTES];
 };
 
-struct crypto_drbg *crypto_drbg_new(const uint8_t seed[CRYPTO_SEED_BYTES])
-{
+struct crypto_drbg *crypto_drbg_new(const uint8_t seed[CRYPTO_SEED_BYTES]) {
     struct crypto_drbg *d = calloc(1, sizeof *d);
     if (d == NULL)
         return NULL;
@@ -245,8 +224,7 @@ struct crypto_drbg *crypto_drbg_new(const uint8_t seed[CRYPTO_SEED_BYTES])
     return d;
 }
 
-void crypto_drbg_free(struct crypto_drbg *d)
-{
+void crypto_drbg_free(struct crypto_drbg *d) {
     if (d == NULL)
         return;
     EVP_CIPHER_CTX_free(d->ctx);
@@ -254,8 +232,7 @@ void crypto_drbg_free(struct crypto_drbg *d)
     free(d);
 }
 
-static void drbg_refill(struct crypto_drbg *d)
-{
+static void drbg_refill(struct crypto_drbg *d) {
     static const uint8_t zeros[DRBG_BLOCK_BYTES];
     int n = 0;
     int ok = EVP_EncryptUpdate(d->ctx, d->block, &n, zeros, (int)sizeof zeros);
@@ -264,8 +241,7 @@ static void drbg_refill(struct crypto_drbg *d)
     d->used = 0;
 }
 
-void crypto_drbg_bytes(struct crypto_drbg *d, void *out, size_t len)
-{
+void crypto_drbg_bytes(struct crypto_drbg *d, void *out, size_t len) {
     uint8_t *p = out;
     while (len > 0) {
         if (d->used == DRBG_BLOCK_BYTES)
@@ -278,15 +254,13 @@ void crypto_drbg_bytes(struct crypto_drbg *d, void *out, size_t len)
     }
 }
 
-uint64_t crypto_drbg_u64(struct crypto_drbg *d)
-{
+uint64_t crypto_drbg_u64(struct crypto_drbg *d) {
     uint64_t v;
     crypto_drbg_bytes(d, &v, sizeof v);
     return v;
 }
 
-uint32_t crypto_drbg_below(struct crypto_drbg *d, uint32_t n)
-{
+uint32_t crypto_drbg_below(struct crypto_drbg *d, uint32_t n) {
     assert(n > 0);
     // Values below 2^32 mod n would make the low residues likelier; draw again instead.
     uint32_t reject_below = (uint32_t)(-n) % n;

@@ -53,8 +53,9 @@ void crypto_mac_final(struct crypto_mac *m, uint8_t out[CRYPTO_MAC_BYTES]);
 
 /*
  * A keyed universal hash of 128 bits: AES-128-GCM over associated data only, one fixed nonce. Sound
- * only while its tags stay secret (design.md, law 13): equal inputs give equal tags, and an adversary
- * who never sees a tag makes two different inputs of L bytes collide with probability about L/2^132.
+ * only while its tags stay secret (design.md, law 13): equal inputs give equal tags, and an
+ * adversary who never sees a tag makes two different inputs of L bytes collide with probability
+ * about L/2^132.
  */
 struct crypto_uhash;
 struct crypto_uhash *crypto_uhash_new(const uint8_t key[CRYPTO_KEY_BYTES]);
@@ -63,7 +64,8 @@ void crypto_uhash_begin(struct crypto_uhash *u);
 void crypto_uhash_update(struct crypto_uhash *u, const void *data, size_t len);
 void crypto_uhash_final(struct crypto_uhash *u, uint8_t out[16]);
 
-/* A deterministic generator (AES-128-CTR key stream) for draws on the packet path: no system call. */
+/* A deterministic generator (AES-128-CTR key stream) for draws on the packet path: no system call.
+ */
 struct crypto_drbg;
 struct crypto_drbg *crypto_drbg_new(const uint8_t seed[CRYPTO_SEED_BYTES]);
 void crypto_drbg_free(struct crypto_drbg *d);

@@ -4,8 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct buf *buf_get(struct buf_pool *pool)
-{
+struct buf *buf_get(struct buf_pool *pool) {
     struct buf *b = pool->get(pool);
     if (b != NULL) {
         b->next = NULL;
@@ -15,24 +14,20 @@ struct buf *buf_get(struct buf_pool *pool)
     return b;
 }
 
-void buf_put(struct buf_pool *pool, struct buf *b)
-{
+void buf_put(struct buf_pool *pool, struct buf *b) {
     pool->put(pool, b);
 }
 
-void buf_chain_init(struct buf_chain *c)
-{
+void buf_chain_init(struct buf_chain *c) {
     *c = (struct buf_chain){0};
 }
 
-static size_t tail_room(const struct buf_chain *c)
-{
+static size_t tail_room(const struct buf_chain *c) {
     return c->tail == NULL ? 0 : BUF_DATA_BYTES - c->tail->off - c->tail->len;
 }
 
 /* Links enough empty chunks for need bytes; on failure gives back what it took. */
-static bool reserve(struct buf_pool *pool, size_t need, struct buf **first)
-{
+static bool reserve(struct buf_pool *pool, size_t need, struct buf **first) {
     struct buf *list = NULL;
     for (size_t have = 0; have < need; have += BUF_DATA_BYTES) {
         struct buf *b = buf_get(pool);
@@ -51,8 +46,7 @@ static bool reserve(struct buf_pool *pool, size_t need, struct buf **first)
     return true;
 }
 
-static void link_tail(struct buf_chain *c, struct buf *b)
-{
+static void link_tail(struct buf_chain *c, struct buf *b) {
     b->next = NULL;
     if (c->tail == NULL)
         c->head = b;
@@ -62,8 +56,7 @@ static void link_tail(struct buf_chain *c, struct buf *b)
     c->count++;
 }
 
-bool buf_chain_append(struct buf_chain *c, struct buf_pool *pool, const void *data, size_t len)
-{
+bool buf_chain_append(struct buf_chain *c, struct buf_pool *pool, const void *data, size_t len) {
     const uint8_t *src = data;
     size_t room = tail_room(c);
     struct buf *fresh = NULL;
@@ -86,8 +79,7 @@ bool buf_chain_append(struct buf_chain *c, struct buf_pool *pool, const void *da
     return true;
 }
 
-void buf_chain_concat(struct buf_chain *dst, struct buf_chain *src)
-{
+void buf_chain_concat(struct buf_chain *dst, struct buf_chain *src) {
     if (src->head == NULL)
         return;
     if (dst->tail == NULL)
@@ -100,8 +92,7 @@ void buf_chain_concat(struct buf_chain *dst, struct buf_chain *src)
     buf_chain_init(src);
 }
 
-void buf_chain_drop(struct buf_chain *c, struct buf_pool *pool, size_t n)
-{
+void buf_chain_drop(struct buf_chain *c, struct buf_pool *pool, size_t n) {
     assert(n <= c->len);
     c->len -= n;
     while (n > 0) {
@@ -122,8 +113,27 @@ void buf_chain_drop(struct buf_chain *c, struct buf_pool *pool, size_t n)
         buf_chain_free(c, pool);
 }
 
-void buf_chain_free(struct buf_chain *c, struct buf_pool *pool)
-{
+void buf_chain_truncate(struct buf_chain *c, struct buf_pool *pool, size_t len) {
+    assert(len <= c->len);
+    if (len == 0) {
+        buf_chain_free(c, pool);
+        return;
+    }
+    struct buf *b = c->head;
+    size_t left = len;
+    uint32_t kept = 1;
+    for (; left > b->len; b = b->next, kept++)
+        left -= b->len;
+    struct buf_chain rest = {.head = b->next};
+    b->len = (uint16_t)left;
+    b->next = NULL;
+    buf_chain_free(&rest, pool);
+    c->tail = b;
+    c->len = len;
+    c->count = kept;
+}
+
+void buf_chain_free(struct buf_chain *c, struct buf_pool *pool) {
     for (struct buf *b = c->head; b != NULL;) {
         struct buf *next = b->next;
         buf_put(pool, b);
@@ -132,8 +142,7 @@ void buf_chain_free(struct buf_chain *c, struct buf_pool *pool)
     buf_chain_init(c);
 }
 
-size_t buf_chain_copy(const struct buf_chain *c, size_t offset, void *dst, size_t len)
-{
+size_t buf_chain_copy(const struct buf_chain *c, size_t offset, void *dst, size_t len) {
     size_t copied = 0;
     for (const struct buf *b = c->head; b != NULL && copied < len; b = b->next) {
         if (offset >= b->len) {
@@ -150,8 +159,7 @@ size_t buf_chain_copy(const struct buf_chain *c, size_t offset, void *dst, size_
     return copied;
 }
 
-static struct buf *heap_get(struct buf_pool *pool)
-{
+static struct buf *heap_get(struct buf_pool *pool) {
     struct buf_heap_pool *p = (struct buf_heap_pool *)pool;
     if (p->in_use == p->max_chunks)
         return NULL;
@@ -161,16 +169,14 @@ static struct buf *heap_get(struct buf_pool *pool)
     return b;
 }
 
-static void heap_put(struct buf_pool *pool, struct buf *b)
-{
+static void heap_put(struct buf_pool *pool, struct buf *b) {
     struct buf_heap_pool *p = (struct buf_heap_pool *)pool;
     assert(p->in_use > 0);
     p->in_use--;
     free(b);
 }
 
-void buf_heap_pool_init(struct buf_heap_pool *p, uint32_t max_chunks)
-{
+void buf_heap_pool_init(struct buf_heap_pool *p, uint32_t max_chunks) {
     *p = (struct buf_heap_pool){.pool = {.get = heap_get, .put = heap_put},
                                 .max_chunks = max_chunks};
 }

@@ -47,13 +47,15 @@ struct buf *buf_get(struct buf_pool *pool);
 void buf_put(struct buf_pool *pool, struct buf *b);
 
 void buf_chain_init(struct buf_chain *c);
-/* Copies len bytes to the end of the chain. All or nothing: false, and the chain unchanged, when the
- * pool runs out. */
+/* Copies len bytes to the end of the chain. All or nothing: false, and the chain unchanged, when
+ * the pool runs out. */
 bool buf_chain_append(struct buf_chain *c, struct buf_pool *pool, const void *data, size_t len);
 /* Moves everything of src behind dst; src is empty afterwards. */
 void buf_chain_concat(struct buf_chain *dst, struct buf_chain *src);
 /* Drops n bytes from the front (n <= len), returning emptied chunks to the pool. */
 void buf_chain_drop(struct buf_chain *c, struct buf_pool *pool, size_t n);
+/* Keeps the first len bytes (len <= c->len) and returns the chunks behind them to the pool. */
+void buf_chain_truncate(struct buf_chain *c, struct buf_pool *pool, size_t len);
 void buf_chain_free(struct buf_chain *c, struct buf_pool *pool);
 /* Copies up to len bytes starting at offset into dst; returns the number copied. */
 size_t buf_chain_copy(const struct buf_chain *c, size_t offset, void *dst, size_t len);
