@@ -57,8 +57,10 @@ static int settle_absolute_form(struct http_request *out) {
     if (start == 0)
         return -400;
     size_t path = start;
-    while (path < out->target.len && out->target.p[path] != '/' && out->target.p[path] != '?')
+    while (path < out->target.len && out->target.p[path] != '/')
         path++;
+    /* "?" is in no authority: a query after an empty path is refused, for we have no bytes of its
+     * origin-form. */
     out->authority = (struct http_str){.p = out->target.p + start, .len = path - start};
     if (!http_valid_authority(out->authority, false))
         return -400;
@@ -66,8 +68,6 @@ static int settle_absolute_form(struct http_request *out) {
     out->target.len -= path;
     if (out->target.len == 0) // RFC 9112 3.2.1, 3.2.4
         out->target = (struct http_str){.p = out->method == HTTP_OPTIONS ? "*" : "/", .len = 1};
-    else if (out->target.p[0] == '?')
-        return -400; // its origin-form is not among the bytes that we were given
     return HTTP_STEP_DONE;
 }
 

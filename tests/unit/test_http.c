@@ -231,6 +231,7 @@ static const struct hostile hostile_requests[] = {
     BAD_TARGET("http://a.example:/"),
     BAD_TARGET("http://a.example:65536/"),
     BAD_TARGET("http://a.example?q"),
+    BAD_TARGET("http://a.example?q/x"),
     BAD_TARGET("http://a.example\\@b.example/"),
     BAD_TARGET("http://b.example/"),    // Host says a.example
     BAD_TARGET("http://a.example:80/"), // the same server, but not the same bytes
@@ -653,6 +654,8 @@ static void test_lookups(void) {
     CU_ASSERT_TRUE(http_str_eq(h->value, "one"));
     CU_ASSERT_TRUE(http_str_ieq(h->name, "aCCEPT"));
     CU_ASSERT_FALSE(http_str_eq(h->name, "accept"));
+    CU_ASSERT_TRUE(http_str_ieq(str("@AZ[`az{"), "@az[`AZ{"));
+    CU_ASSERT_FALSE(http_str_ieq(str("@["), "`{"));
     CU_ASSERT_FALSE(http_str_ieq(h->name, "Accep"));
     CU_ASSERT_FALSE(http_str_ieq(h->name, "Accepts"));
     CU_ASSERT_PTR_NULL(http_find(r.headers, r.header_count, "Accept-Encoding"));
