@@ -81,40 +81,55 @@ struct http_response {
 
 /*
  * Parses one request head at data. Returns
- *   > 0  the head's length in bytes, *out is filled in;
- *   0    the head is not complete yet: call again with more bytes (a prefix is judged already: a
- * bad first line is refused before the rest arrives); < 0  minus the status to answer before
- * closing: 400, 414, 417, 431, 501 or 505 (405 is left to the caller, who sees TRACE and CONNECT;
- * 413 too, who knows its limit). *out is then undefined. The verdict is that of the first fault in
- * the order of the bytes, so it does not depend on how they were cut into segments. Values may hold
- * obs-text (bytes from 0x80) and HTAB; names and targets may not.
  *
- * 400: repeated Content-Length (also equal ones, also a list), one that is not plain digits (no
- * sign, no leading zeros, at most 2^63 - 1); Transfer-Encoding twice, empty, beside Content-Length
- * or in HTTP/1.0; Content_Length and Transfer_Encoding, which gateways take for the real ones; bare
- * CR or LF, obs-fold, white space before the colon, NUL and other control bytes, empty or bad
- * header names; a Connection that is no list of tokens or names Host or Content-Length; a missing
- * (1.1), empty or repeated Host; a target with a space, control byte, '#' or byte from 0x80 on, or
- * that is not origin-form, absolute-form, "*" for OPTIONS or authority-form for CONNECT. An
- * authority (Host and absolute-form) is host[:port]: an IPv6 address in brackets or a name of
- * letters, digits, "-",
- * "_" and single dots (IPv4 among them) of at most 255 bytes, and 1 to 5 digits up to 65535; no
- * userinfo, no empty port, no percent-encoding. The absolute-form must be http:// or https:// and
- * name the same bytes as Host where there is one (RFC 9112 3.2.2 would let it override); with a
- * query its path may not be empty. An empty path reads as "/", for OPTIONS as "*": then alone
- * target does not point into data. 414: the target is too long. 417: Expect (in 1.1; in 1.0 it is
- * ignored) is not 100-continue. 431: too many fields, or a head too long. 501: any transfer coding
- * but "chunked", or a method of more than HTTP_METHOD_MAX_BYTES. 505: a major version other than 1.
- * HTTP/1.2 and up read as 1.1. Up to one empty line (CRLF) before the request line is skipped and
- * counted in the length (RFC 9112 2.2).
+ *   > 0: the head's length in bytes; *out is filled in.
+ *
+ *   0: the head is not complete yet; call again with more bytes. A prefix is judged already: a bad
+ *   first line is refused before the rest arrives.
+ *
+ *   < 0: minus the status to answer before closing; *out is undefined. 405 is left to the caller,
+ *   who sees TRACE and CONNECT; 413 too, who knows its limit.
+ *
+ * The verdict is that of the first fault in the order of the bytes, so it does not depend on how
+ * they were cut into segments:
+ *
+ * - 400, lines: bare CR or LF, obs-fold, white space before the colon, NUL and other control bytes
+ *   but HTAB in values, bytes from 0x80 on outside values, empty or bad header names.
+ *
+ * - 400, target: one that is not origin-form, absolute-form, "*" for OPTIONS or authority-form for
+ *   CONNECT, or holds '#'. The absolute-form must be http:// or https://, must name the same bytes
+ *   as Host where there is one (RFC 9112 3.2.2 would let it override), and may not have a query
+ *   after an empty path. An empty path reads as "/", for OPTIONS as "*"; only then target does not
+ *   point into data.
+ *
+ * - 400, Host: missing (in 1.1), empty, repeated or no authority. An authority is host[:port]: an
+ *   IPv6 address in brackets, or a name of letters, digits, "-", "_" and single dots (IPv4 among
+ *   them) of at most 255 bytes; then 1 to 5 digits up to 65535. No userinfo, no empty port, no
+ *   percent-encoding.
+ *
+ * - 400, framing: Content-Length that is repeated (also equal, also as a list) or not plain digits
+ *   (no sign, no leading zeros, at most 2^63 - 1); Transfer-Encoding that is repeated, empty,
+ *   beside Content-Length or in HTTP/1.0; Content_Length and Transfer_Encoding, which gateways take
+ *   for the real ones; Connection that is no list of tokens or names Host or Content-Length.
+ *
+ * - 414: the target is too long. 431: too many fields, or the head is too long.
+ *
+ * - 417: Expect is not 100-continue (in 1.1; in 1.0 it is ignored, RFC 9110 10.1.1).
+ *
+ * - 501: any transfer coding but "chunked", or a method of more than HTTP_METHOD_MAX_BYTES.
+ *
+ * - 505: a major version other than 1. HTTP/1.2 and up read as 1.1.
+ *
+ * Up to one empty line (CRLF) before the request line is skipped and counted in the length
+ * (RFC 9112 2.2).
  */
 int http_parse_request(const uint8_t *data, size_t len, struct http_request *out);
 
 /*
  * Parses one response head. head_request: it answers a HEAD. Returns > 0, the length; 0,
- * incomplete; -1, not a response we can take (same strictness; *out is then undefined). Status 100
- * to 599. 1xx heads are returned like others, framing NONE. A 1xx or 204 that announces a body
- * (Content-Length: 0 is let pass) is refused. keep_alive is false where the body ends with the
+ * incomplete; -1, not a response we can take (same strictness; *out is undefined). Status 100 to
+ * 599. 1xx heads are returned like others, framing NONE. A 1xx or 204 that announces a body is
+ * refused (Content-Length: 0 is let pass). keep_alive is false where the body ends with the
  * connection.
  */
 int http_parse_response(const uint8_t *data, size_t len, bool head_request,
