@@ -10,7 +10,7 @@
  *   incarnation = 8f1d6c0a52b79e34      ; of the group's state: new when the group is set up anew
  *   read-optimisation = no
  *   unordered-writes = no
- *   request-max-bytes = 16777216
+ *   request-max-bytes = 16777216        ; of a body; the whole operation: group_operation_max_bytes
  *   response-max-bytes = 16777216
  *   excluded-headers = x-served-by      ; left out of the canonical response, besides the standard
  * ones checkpoint-interval = 128 log-window = 512
@@ -38,6 +38,7 @@
 #include "crypto/crypto.h"
 #include "sketch/sketch.h"
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -72,6 +73,20 @@ struct group_keys {
     uint32_t count;                                      // principals
     uint8_t key[GROUP_PRINCIPALS_MAX][CRYPTO_KEY_BYTES]; // key[self] is unused
 };
+
+/*
+ * request-max-bytes and response-max-bytes limit bodies. An operation is a head and a body, a
+ * result a canonical response: everybody allows them this much more.
+ */
+#define GROUP_HEAD_ALLOWANCE_BYTES 32768u
+static_assert(GROUP_HEAD_ALLOWANCE_BYTES >= SKETCH_CANONICAL_HEAD_MAX + 12u,
+              "any canonical head fits besides the body");
+static inline size_t group_operation_max_bytes(const struct group *g) {
+    return g->request_max_bytes + GROUP_HEAD_ALLOWANCE_BYTES;
+}
+static inline size_t group_result_max_bytes(const struct group *g) {
+    return g->response_max_bytes + GROUP_HEAD_ALLOWANCE_BYTES;
+}
 
 bool group_read(const char *path, struct group *out, char err[GROUP_ERROR_BYTES]);
 /* principal: whose file it must be. Wipe the struct when done. */
