@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "group/group.h"
 
-#include "group/config.h"
+#include "group/conf.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,27 +30,27 @@ static void section_name(char out[32], const char *kind, uint32_t i) {
     snprintf(out, 32, "%s %u", kind, i);
 }
 
-static bool value_error(const struct config *c, const char *section, const char *key,
+static bool value_error(const struct conf *c, const char *section, const char *key,
                         const char *what, char err[GROUP_ERROR_BYTES]) {
-    char where[CONFIG_WHERE_BYTES];
-    snprintf(err, GROUP_ERROR_BYTES, "%s: %s", config_where(c, section, key, where), what);
+    char where[CONF_WHERE_BYTES];
+    snprintf(err, GROUP_ERROR_BYTES, "%s: %s", conf_where(c, section, key, where), what);
     return false;
 }
 
 /* ---- [group] */
 
-static bool need_u32(const struct config *c, const char *key, const char *example, uint64_t min,
+static bool need_u32(const struct conf *c, const char *key, const char *example, uint64_t min,
                      uint64_t max, uint32_t *out, char err[GROUP_ERROR_BYTES]) {
     uint64_t v = 0;
-    if (config_need(c, "group", key, example, err) == NULL ||
-        !config_u64(c, "group", key, min, max, &v, err))
+    if (conf_need(c, "group", key, example, err) == NULL ||
+        !conf_u64(c, "group", key, min, max, &v, err))
         return false;
     *out = (uint32_t)v;
     return true;
 }
 
-static bool read_incarnation(const struct config *c, uint64_t *out, char err[GROUP_ERROR_BYTES]) {
-    const char *text = config_need(c, "group", "incarnation", "8f1d6c0a52b79e34", err);
+static bool read_incarnation(const struct conf *c, uint64_t *out, char err[GROUP_ERROR_BYTES]) {
+    const char *text = conf_need(c, "group", "incarnation", "8f1d6c0a52b79e34", err);
     if (text == NULL)
         return false;
     size_t len = strlen(text);
@@ -64,7 +64,7 @@ static bool read_incarnation(const struct config *c, uint64_t *out, char err[GRO
     return true;
 }
 
-static bool read_size(const struct config *c, struct group *g, char err[GROUP_ERROR_BYTES]) {
+static bool read_size(const struct conf *c, struct group *g, char err[GROUP_ERROR_BYTES]) {
     if (!need_u32(c, "replicas", "4", 1, GROUP_REPLICAS_MAX, &g->replicas, err) ||
         !need_u32(c, "f", "1", 0, F_MAX, &g->f, err))
         return false;
@@ -78,17 +78,16 @@ static bool read_size(const struct config *c, struct group *g, char err[GROUP_ER
     return true;
 }
 
-static bool read_limits(const struct config *c, struct group *g, char err[GROUP_ERROR_BYTES]) {
+static bool read_limits(const struct conf *c, struct group *g, char err[GROUP_ERROR_BYTES]) {
     uint64_t request = 16u * 1024u * 1024u, response = request, interval = 128;
-    if (!config_u64(c, "group", "request-max-bytes", MAX_BYTES_LOW, MAX_BYTES_HIGH, &request,
-                    err) ||
-        !config_u64(c, "group", "response-max-bytes", MAX_BYTES_LOW, MAX_BYTES_HIGH, &response,
-                    err) ||
-        !config_u64(c, "group", "checkpoint-interval", 1, 65536, &interval, err))
+    if (!conf_u64(c, "group", "request-max-bytes", MAX_BYTES_LOW, MAX_BYTES_HIGH, &request, err) ||
+        !conf_u64(c, "group", "response-max-bytes", MAX_BYTES_LOW, MAX_BYTES_HIGH, &response,
+                  err) ||
+        !conf_u64(c, "group", "checkpoint-interval", 1, 65536, &interval, err))
         return false;
     // A window of two intervals lets ordering go on while a checkpoint becomes stable (PBFT 4.3).
     uint64_t window = 4 * interval;
-    if (!config_u64(c, "group", "log-window", 2 * interval, 1u << 20, &window, err))
+    if (!conf_u64(c, "group", "log-window", 2 * interval, 1u << 20, &window, err))
         return false;
     g->request_max_bytes = request;
     g->response_max_bytes = response;
@@ -97,15 +96,14 @@ static bool read_limits(const struct config *c, struct group *g, char err[GROUP_
     return true;
 }
 
-static bool read_group_section(const struct config *c, struct group *g,
-                               char err[GROUP_ERROR_BYTES]) {
-    const char *excluded = config_get(c, "group", "excluded-headers");
-    if (!config_has_section(c, "group"))
-        return config_need(c, "group", "replicas", "4", err) != NULL;
-    if (!config_check_keys(c, "group", group_keys_known, err) || !read_size(c, g, err) ||
+static bool read_group_section(const struct conf *c, struct group *g, char err[GROUP_ERROR_BYTES]) {
+    const char *excluded = conf_get(c, "group", "excluded-headers");
+    if (!conf_has_section(c, "group"))
+        return conf_need(c, "group", "replicas", "4", err) != NULL;
+    if (!conf_check_keys(c, "group", group_keys_known, err) || !read_size(c, g, err) ||
         !read_incarnation(c, &g->incarnation, err) ||
-        !config_bool(c, "group", "read-optimisation", &g->read_optimisation, err) ||
-        !config_bool(c, "group", "unordered-writes", &g->unordered_writes, err) ||
+        !conf_bool(c, "group", "read-optimisation", &g->read_optimisation, err) ||
+        !conf_bool(c, "group", "unordered-writes", &g->unordered_writes, err) ||
         !read_limits(c, g, err))
         return false;
     if (excluded != NULL && !sketch_names_add(&g->excluded_headers, excluded))
@@ -118,32 +116,31 @@ static bool read_group_section(const struct config *c, struct group *g,
 
 /* ---- [replica I], [client I] */
 
-static bool read_endpoint(const struct config *c, const char *section, const char *key,
+static bool read_endpoint(const struct conf *c, const char *section, const char *key,
                           const char *example, struct group_endpoint *out,
                           char err[GROUP_ERROR_BYTES]) {
-    char where[CONFIG_WHERE_BYTES];
-    const char *text = config_need(c, section, key, example, err);
-    return text != NULL &&
-           group_parse_endpoint(text, config_where(c, section, key, where), out, err);
+    char where[CONF_WHERE_BYTES];
+    const char *text = conf_need(c, section, key, example, err);
+    return text != NULL && group_parse_endpoint(text, conf_where(c, section, key, where), out, err);
 }
 
-static bool read_replica(const struct config *c, struct group *g, uint32_t i,
+static bool read_replica(const struct conf *c, struct group *g, uint32_t i,
                          char err[GROUP_ERROR_BYTES]) {
     char section[32];
     section_name(section, "replica", i);
-    return config_check_keys(c, section, replica_keys_known, err) &&
+    return conf_check_keys(c, section, replica_keys_known, err) &&
            read_endpoint(c, section, "address", "10.0.0.10:7000", &g->replica_agreement[i], err) &&
            read_endpoint(c, section, "http", "10.0.0.10:80", &g->replica_http[i], err);
 }
 
-static bool read_client(const struct config *c, struct group *g, uint32_t i,
+static bool read_client(const struct conf *c, struct group *g, uint32_t i,
                         char err[GROUP_ERROR_BYTES]) {
     char section[32];
     uint64_t endpoints = 1;
     section_name(section, "client", i);
-    if (!config_check_keys(c, section, client_keys_known, err) ||
+    if (!conf_check_keys(c, section, client_keys_known, err) ||
         !read_endpoint(c, section, "address", "10.0.0.1:7100", &g->client_agreement[i], err) ||
-        !config_u64(c, section, "endpoints", 1, GROUP_ENDPOINTS_MAX, &endpoints, err))
+        !conf_u64(c, section, "endpoints", 1, GROUP_ENDPOINTS_MAX, &endpoints, err))
         return false;
     g->client_endpoints[i] = (uint32_t)endpoints;
     if (g->client_agreement[i].port + endpoints - 1 > 65535)
@@ -155,17 +152,17 @@ static bool read_client(const struct config *c, struct group *g, uint32_t i,
 }
 
 /* The sections of one kind must be 0, 1, 2 ... without a gap and below max; counts them. */
-static bool count_sections(const struct config *c, const char *path, const char *kind, uint32_t max,
+static bool count_sections(const struct conf *c, const char *path, const char *kind, uint32_t max,
                            uint32_t *count, char err[GROUP_ERROR_BYTES]) {
     const char *name;
     size_t len = strlen(kind);
     *count = 0;
-    for (uint32_t i = 0; (name = config_section(c, i)) != NULL; i++)
+    for (uint32_t i = 0; (name = conf_section(c, i)) != NULL; i++)
         *count += strncmp(name, kind, len) == 0;
     for (uint32_t i = 0; i < *count; i++) {
         char section[32];
         section_name(section, kind, i);
-        if (config_has_section(c, section))
+        if (conf_has_section(c, section))
             continue;
         snprintf(
             err, GROUP_ERROR_BYTES,
@@ -181,7 +178,7 @@ static bool count_sections(const struct config *c, const char *path, const char 
     return true;
 }
 
-static bool read_principals(const struct config *c, const char *path, struct group *g,
+static bool read_principals(const struct conf *c, const char *path, struct group *g,
                             char err[GROUP_ERROR_BYTES]) {
     uint32_t replicas, endpoints = 0;
     if (!count_sections(c, path, "replica", g->replicas, &replicas, err) ||
@@ -191,7 +188,7 @@ static bool read_principals(const struct config *c, const char *path, struct gro
         if (!read_replica(c, g, i, err))
             return false;
     if (g->clients == 0)
-        return config_need(c, "client 0", "address", "10.0.0.1:7100", err) != NULL;
+        return conf_need(c, "client 0", "address", "10.0.0.1:7100", err) != NULL;
     for (uint32_t i = 0; i < g->clients; i++) {
         if (!read_client(c, g, i, err))
             return false;
@@ -252,11 +249,11 @@ static bool check_addresses(const char *path, const struct group *g, char err[GR
 
 bool group_read(const char *path, struct group *out, char err[GROUP_ERROR_BYTES]) {
     memset(out, 0, sizeof *out);
-    struct config *c = config_read(path, err);
+    struct conf *c = conf_read(path, err);
     if (c == NULL)
         return false;
-    bool ok = config_check_sections(c, known_sections, err) && read_group_section(c, out, err) &&
+    bool ok = conf_check_sections(c, known_sections, err) && read_group_section(c, out, err) &&
               read_principals(c, path, out, err) && check_addresses(path, out, err);
-    config_free(c);
+    conf_free(c);
     return ok;
 }

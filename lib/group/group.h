@@ -27,7 +27,7 @@
  * DIR/client-I.key, mode 0600, each with one line "PRINCIPAL HEX" per other principal: a random
  * 128-bit key per pair. Reading refuses a key file that others than its owner can read.
  *
- * config.h reads other files of this syntax with the same strictness.
+ * conf.h reads other files of this syntax with the same strictness.
  *
  * Errors are values: every function that can fail writes one message into err: what is wrong, where
  * (file, section, key), and what would be right.

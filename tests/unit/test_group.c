@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "group/config.h"
+#include "group/conf.h"
 #include "group/group.h"
 #include "unit.h"
 
@@ -295,20 +295,20 @@ static void test_config_lists(void) {
     static const char *const names[] = {"whitelist", "port #", NULL};
     char err[GROUP_ERROR_BYTES] = "";
     const char *key, *value;
-    struct config *c = config_read(write_file("list.conf", text, strlen(text)), err);
+    struct conf *c = conf_read(write_file("list.conf", text, strlen(text)), err);
     CU_ASSERT_PTR_NOT_NULL_FATAL(c);
-    CU_ASSERT_TRUE(config_check_sections(c, names, err));
-    CU_ASSERT_TRUE(config_entry(c, "whitelist", 0, &key, &value));
+    CU_ASSERT_TRUE(conf_check_sections(c, names, err));
+    CU_ASSERT_TRUE(conf_entry(c, "whitelist", 0, &key, &value));
     CU_ASSERT_STRING_EQUAL(key, "static");
     CU_ASSERT_STRING_EQUAL(value, "GET /static/*");
-    CU_ASSERT_TRUE(config_entry(c, "whitelist", 1, &key, &value));
+    CU_ASSERT_TRUE(conf_entry(c, "whitelist", 1, &key, &value));
     CU_ASSERT_STRING_EQUAL(value, "GET /a;b");
-    CU_ASSERT_FALSE(config_entry(c, "whitelist", 2, &key, &value));
-    CU_ASSERT_FALSE(config_entry(c, "blacklist", 0, &key, &value));
-    CU_ASSERT_STRING_EQUAL(config_section(c, 1), "port 0");
-    CU_ASSERT_PTR_NULL(config_section(c, 2));
-    CU_ASSERT_PTR_NULL(config_get(c, "port 0", "gateway"));
-    config_free(c);
+    CU_ASSERT_FALSE(conf_entry(c, "whitelist", 2, &key, &value));
+    CU_ASSERT_FALSE(conf_entry(c, "blacklist", 0, &key, &value));
+    CU_ASSERT_STRING_EQUAL(conf_section(c, 1), "port 0");
+    CU_ASSERT_PTR_NULL(conf_section(c, 2));
+    CU_ASSERT_PTR_NULL(conf_get(c, "port 0", "gateway"));
+    conf_free(c);
 }
 
 /* ---- keys */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "group/config.h"
+#include "group/conf.h"
 
 #include <assert.h>
 #include <ctype.h>
@@ -10,19 +10,19 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define CONFIG_FILE_MAX_BYTES (1024u * 1024u)
-#define CONFIG_LINE_MAX_BYTES ((size_t)CFG_NAME_LEN + CFG_VALUE_LEN) // rte_cfgfile reads 4 more
-#define CONFIG_LIST_BYTES 256u
+#define CONF_FILE_MAX_BYTES (1024u * 1024u)
+#define CONF_LINE_MAX_BYTES ((size_t)CFG_NAME_LEN + CFG_VALUE_LEN) // rte_cfgfile reads 4 more
+#define CONF_LIST_BYTES 256u
 
-struct config_section_entries {
+struct conf_section_entries {
     char name[CFG_NAME_LEN];
     struct rte_cfgfile_entry *entries;
     uint32_t count;
 };
 
-struct config {
-    char path[CONFIG_WHERE_BYTES - 2 * CFG_NAME_LEN - 8];
-    struct config_section_entries *sections;
+struct conf {
+    char path[CONF_WHERE_BYTES - 2 * CFG_NAME_LEN - 8];
+    struct conf_section_entries *sections;
     uint32_t count;
 };
 
@@ -96,7 +96,7 @@ static bool scan_entry(struct line_scan *s, const char *text) {
 static bool scan_line(struct line_scan *s, char *line, size_t len) {
     if (memchr(line, '\0', len) != NULL)
         return line_error(s, "a NUL byte: this is not a text file");
-    if (len > CONFIG_LINE_MAX_BYTES)
+    if (len > CONF_LINE_MAX_BYTES)
         return line_error(s, "line too long: at most 320 characters, comment included");
     const char *text = line_strip(line);
     if (text[0] == '\0')
@@ -135,7 +135,7 @@ static bool scan_file(const char *path, char err[GROUP_ERROR_BYTES]) {
             fclose(f);
         return false;
     }
-    bool ok = S_ISREG(st.st_mode) && st.st_size <= CONFIG_FILE_MAX_BYTES;
+    bool ok = S_ISREG(st.st_mode) && st.st_size <= CONF_FILE_MAX_BYTES;
     if (!ok)
         snprintf(err, GROUP_ERROR_BYTES, "%s: must be a regular file of at most 1 MiB", path);
     ok = ok && scan_stream(f, path, err);
@@ -145,7 +145,7 @@ static bool scan_file(const char *path, char err[GROUP_ERROR_BYTES]) {
 
 /* ---- loading */
 
-static bool load_section(struct rte_cfgfile *file, int index, struct config_section_entries *out) {
+static bool load_section(struct rte_cfgfile *file, int index, struct conf_section_entries *out) {
     int count = rte_cfgfile_section_num_entries_by_index(file, out->name, index);
     if (count < 0)
         return false;
@@ -157,7 +157,7 @@ static bool load_section(struct rte_cfgfile *file, int index, struct config_sect
     return got == count;
 }
 
-static bool load_sections(struct config *c, struct rte_cfgfile *file) {
+static bool load_sections(struct conf *c, struct rte_cfgfile *file) {
     int count = rte_cfgfile_num_sections(file, "", 0);
     if (count <= 0)
         return false;
@@ -171,23 +171,23 @@ static bool load_sections(struct config *c, struct rte_cfgfile *file) {
     return true;
 }
 
-static const struct config_section_entries *find_section(const struct config *c, const char *name) {
+static const struct conf_section_entries *find_section(const struct conf *c, const char *name) {
     for (uint32_t i = 0; i < c->count; i++)
         if (strcmp(c->sections[i].name, name) == 0)
             return &c->sections[i];
     return NULL;
 }
 
-static const char *find_value(const struct config_section_entries *s, const char *key) {
+static const char *find_value(const struct conf_section_entries *s, const char *key) {
     for (uint32_t i = 0; i < s->count; i++)
         if (strcmp(s->entries[i].name, key) == 0)
             return s->entries[i].value;
     return NULL;
 }
 
-static bool check_duplicates(const struct config *c, char err[GROUP_ERROR_BYTES]) {
+static bool check_duplicates(const struct conf *c, char err[GROUP_ERROR_BYTES]) {
     for (uint32_t i = 0; i < c->count; i++) {
-        const struct config_section_entries *s = &c->sections[i];
+        const struct conf_section_entries *s = &c->sections[i];
         if (find_section(c, s->name) != s) {
             snprintf(err, GROUP_ERROR_BYTES, "%s: [%s]: the section is there twice: merge them",
                      c->path, s->name);
@@ -204,8 +204,8 @@ static bool check_duplicates(const struct config *c, char err[GROUP_ERROR_BYTES]
     return true;
 }
 
-struct config *config_read(const char *path, char err[GROUP_ERROR_BYTES]) {
-    struct config *c = calloc(1, sizeof *c);
+struct conf *conf_read(const char *path, char err[GROUP_ERROR_BYTES]) {
+    struct conf *c = calloc(1, sizeof *c);
     if (c == NULL || strlen(path) >= sizeof c->path) {
         snprintf(err, GROUP_ERROR_BYTES, "%.100s: %s", path,
                  c == NULL ? "out of memory" : "the path is too long");
@@ -215,7 +215,7 @@ struct config *config_read(const char *path, char err[GROUP_ERROR_BYTES]) {
     memcpy(c->path, path, strlen(path) + 1);
     struct rte_cfgfile *file = scan_file(path, err) ? rte_cfgfile_load(path, 0) : NULL;
     if (file == NULL) {
-        config_free(c);
+        conf_free(c);
         return NULL;
     }
     bool ok = load_sections(c, file);
@@ -223,13 +223,13 @@ struct config *config_read(const char *path, char err[GROUP_ERROR_BYTES]) {
         snprintf(err, GROUP_ERROR_BYTES, "%s: cannot be loaded: out of memory", path);
     rte_cfgfile_close(file);
     if (!ok || !check_duplicates(c, err)) {
-        config_free(c);
+        conf_free(c);
         return NULL;
     }
     return c;
 }
 
-void config_free(struct config *c) {
+void conf_free(struct conf *c) {
     if (c == NULL)
         return;
     for (uint32_t i = 0; i < c->count; i++)
@@ -275,15 +275,15 @@ static const char *nearest(const char *name, const char *const *names) {
 }
 
 /* "did you mean 'x'?" or the list of what is known. */
-static void suggest(const char *name, const char *const *names, char out[CONFIG_LIST_BYTES]) {
+static void suggest(const char *name, const char *const *names, char out[CONF_LIST_BYTES]) {
     const char *best = nearest(name, names);
     if (best != NULL) {
-        snprintf(out, CONFIG_LIST_BYTES, "did you mean '%s'?", best);
+        snprintf(out, CONF_LIST_BYTES, "did you mean '%s'?", best);
         return;
     }
-    size_t len = (size_t)snprintf(out, CONFIG_LIST_BYTES, "known are");
-    for (; *names != NULL && len < CONFIG_LIST_BYTES; names++)
-        len += (size_t)snprintf(out + len, CONFIG_LIST_BYTES - len, " %s", *names);
+    size_t len = (size_t)snprintf(out, CONF_LIST_BYTES, "known are");
+    for (; *names != NULL && len < CONF_LIST_BYTES; names++)
+        len += (size_t)snprintf(out + len, CONF_LIST_BYTES - len, " %s", *names);
 }
 
 static bool is_number(const char *s) {
@@ -299,11 +299,11 @@ static bool section_matches(const char *section, const char *name) {
     return strncmp(section, name, len - 1) == 0 && is_number(section + len - 1);
 }
 
-bool config_check_sections(const struct config *c, const char *const *names,
-                           char err[GROUP_ERROR_BYTES]) {
+bool conf_check_sections(const struct conf *c, const char *const *names,
+                         char err[GROUP_ERROR_BYTES]) {
     for (uint32_t i = 0; i < c->count; i++) {
         const char *const *n = names;
-        char list[CONFIG_LIST_BYTES];
+        char list[CONF_LIST_BYTES];
         while (*n != NULL && !section_matches(c->sections[i].name, *n))
             n++;
         if (*n != NULL)
@@ -316,12 +316,12 @@ bool config_check_sections(const struct config *c, const char *const *names,
     return true;
 }
 
-bool config_check_keys(const struct config *c, const char *section, const char *const *keys,
-                       char err[GROUP_ERROR_BYTES]) {
-    const struct config_section_entries *s = find_section(c, section);
+bool conf_check_keys(const struct conf *c, const char *section, const char *const *keys,
+                     char err[GROUP_ERROR_BYTES]) {
+    const struct conf_section_entries *s = find_section(c, section);
     for (uint32_t i = 0; s != NULL && i < s->count; i++) {
         const char *const *k = keys;
-        char list[CONFIG_LIST_BYTES];
+        char list[CONF_LIST_BYTES];
         while (*k != NULL && strcmp(s->entries[i].name, *k) != 0)
             k++;
         if (*k != NULL)
@@ -336,27 +336,27 @@ bool config_check_keys(const struct config *c, const char *section, const char *
 
 /* ---- values */
 
-bool config_has_section(const struct config *c, const char *section) {
+bool conf_has_section(const struct conf *c, const char *section) {
     return find_section(c, section) != NULL;
 }
 
-const char *config_get(const struct config *c, const char *section, const char *key) {
-    const struct config_section_entries *s = find_section(c, section);
+const char *conf_get(const struct conf *c, const char *section, const char *key) {
+    const struct conf_section_entries *s = find_section(c, section);
     return s == NULL ? NULL : find_value(s, key);
 }
 
-const char *config_need(const struct config *c, const char *section, const char *key,
-                        const char *example, char err[GROUP_ERROR_BYTES]) {
-    const char *value = config_get(c, section, key);
+const char *conf_need(const struct conf *c, const char *section, const char *key,
+                      const char *example, char err[GROUP_ERROR_BYTES]) {
+    const char *value = conf_get(c, section, key);
     if (value == NULL)
         snprintf(err, GROUP_ERROR_BYTES, "%s: [%s] %s: is missing; write for example '%s = %s'",
                  c->path, section, key, key, example);
     return value;
 }
 
-bool config_entry(const struct config *c, const char *section, uint32_t i, const char **key,
-                  const char **value) {
-    const struct config_section_entries *s = find_section(c, section);
+bool conf_entry(const struct conf *c, const char *section, uint32_t i, const char **key,
+                const char **value) {
+    const struct conf_section_entries *s = find_section(c, section);
     if (s == NULL || i >= s->count)
         return false;
     *key = s->entries[i].name;
@@ -364,27 +364,27 @@ bool config_entry(const struct config *c, const char *section, uint32_t i, const
     return true;
 }
 
-const char *config_section(const struct config *c, uint32_t i) {
+const char *conf_section(const struct conf *c, uint32_t i) {
     return i < c->count ? c->sections[i].name : NULL;
 }
 
-const char *config_where(const struct config *c, const char *section, const char *key,
-                         char buf[CONFIG_WHERE_BYTES]) {
-    snprintf(buf, CONFIG_WHERE_BYTES, "%s: [%s] %s", c->path, section, key);
+const char *conf_where(const struct conf *c, const char *section, const char *key,
+                       char buf[CONF_WHERE_BYTES]) {
+    snprintf(buf, CONF_WHERE_BYTES, "%s: [%s] %s", c->path, section, key);
     return buf;
 }
 
-bool config_u64(const struct config *c, const char *section, const char *key, uint64_t min,
-                uint64_t max, uint64_t *out, char err[GROUP_ERROR_BYTES]) {
-    char where[CONFIG_WHERE_BYTES];
-    const char *value = config_get(c, section, key);
+bool conf_u64(const struct conf *c, const char *section, const char *key, uint64_t min,
+              uint64_t max, uint64_t *out, char err[GROUP_ERROR_BYTES]) {
+    char where[CONF_WHERE_BYTES];
+    const char *value = conf_get(c, section, key);
     return value == NULL ||
-           group_parse_u64(value, config_where(c, section, key, where), min, max, out, err);
+           group_parse_u64(value, conf_where(c, section, key, where), min, max, out, err);
 }
 
-bool config_bool(const struct config *c, const char *section, const char *key, bool *out,
-                 char err[GROUP_ERROR_BYTES]) {
-    char where[CONFIG_WHERE_BYTES];
-    const char *value = config_get(c, section, key);
-    return value == NULL || group_parse_bool(value, config_where(c, section, key, where), out, err);
+bool conf_bool(const struct conf *c, const char *section, const char *key, bool *out,
+               char err[GROUP_ERROR_BYTES]) {
+    char where[CONF_WHERE_BYTES];
+    const char *value = conf_get(c, section, key);
+    return value == NULL || group_parse_bool(value, conf_where(c, section, key, where), out, err);
 }
