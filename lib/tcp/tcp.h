@@ -91,7 +91,8 @@ extern const char *const tcp_counter_names[TCP_COUNTER_COUNT];
 struct tcp_env {
     void *ctx;
     struct buf_pool *pool;
-    /* An output frame with room for TCP_FRAME_MAX_BYTES at *data; NULL when there is none just now. */
+    /* An output frame with room for TCP_FRAME_MAX_BYTES at *data; NULL when there is none just now.
+     */
     void *(*frame_get)(void *ctx, uint8_t **data);
     /* Takes the frame back, filled with len bytes, to be sent on interface ifindex. */
     void (*frame_send)(void *ctx, void *frame, unsigned int ifindex, uint16_t len);
@@ -102,23 +103,24 @@ struct tcp_env {
 
 struct tcp_interface {
     uint8_t mac[TCP_MAC_BYTES];
-    uint32_t addr;         // own address
-    uint8_t prefix_len;    // on-link prefix
-    uint32_t gateway;      // 0: none
-    uint16_t mtu_bytes;    // <= 1500
+    uint32_t addr;           // own address
+    uint8_t prefix_len;      // on-link prefix
+    uint32_t gateway;        // 0: none
+    uint16_t mtu_bytes;      // <= 1500
     uint32_t extra_addrs[4]; // further own addresses (the VIP), 0 = unused
 };
 
 struct tcp_limits {
-    uint32_t conns_max;          // established and half-open together
-    uint32_t half_open_max;      // passive, in SYN-RECEIVED
-    uint32_t time_wait_max;      // entries; the oldest is recycled
-    uint32_t send_queue_bytes;   // tcp_send refuses beyond (chains and refs are the caller's to bound)
-    uint32_t recv_window_bytes;  // largest window advertised
-    uint32_t ooo_bytes_max;      // out-of-order bytes kept per connection
-    uint32_t rto_min_us;         // 200,000 by default
+    uint32_t conns_max;     // established and half-open together
+    uint32_t half_open_max; // passive, in SYN-RECEIVED
+    uint32_t time_wait_max; // entries; the oldest is recycled
+    uint32_t
+        send_queue_bytes; // tcp_send refuses beyond (chains and refs are the caller's to bound)
+    uint32_t recv_window_bytes; // largest window advertised
+    uint32_t ooo_bytes_max;     // out-of-order bytes kept per connection
+    uint32_t rto_min_us;        // 200,000 by default
     uint32_t rto_max_us;
-    uint32_t syn_retries;        // then on_closed(TIMEOUT)
+    uint32_t syn_retries; // then on_closed(TIMEOUT)
     uint32_t data_retries;
     uint32_t time_wait_us;
     uint32_t fin_wait_2_us;
@@ -136,17 +138,20 @@ enum tcp_close_reason {
 };
 
 /*
- * Events of a connection. `user` is what tcp_conn_set_user stored. After on_closed the conn is gone: it is
- * the last event of every connection, also of one the owner aborted. Handlers may call any
- * tcp_conn function on any connection of the stack, tcp_abort of the connection at hand included.
+ * Events of a connection. `user` is what tcp_conn_set_user stored. After on_closed the conn is
+ * gone: it is the last event of every connection, also of one the owner aborted. Handlers may call
+ * any tcp_conn function on any connection of the stack, tcp_abort of the connection at hand
+ * included.
  */
 struct tcp_handlers {
     void (*on_established)(struct tcp_conn *c, void *user); // active opens only
     /* In-order payload; returns the bytes consumed (<= len). */
     size_t (*on_data)(struct tcp_conn *c, void *user, const uint8_t *data, size_t len);
-    void (*on_fin)(struct tcp_conn *c, void *user);      // the peer will send no more; once, after all data
-    void (*on_writable)(struct tcp_conn *c, void *user); // send queue fell below half after a refusal
-    void (*on_sent)(struct tcp_conn *c, void *user);     // everything queued is acknowledged
+    void (*on_fin)(struct tcp_conn *c,
+                   void *user); // the peer will send no more; once, after all data
+    void (*on_writable)(struct tcp_conn *c,
+                        void *user);                 // send queue fell below half after a refusal
+    void (*on_sent)(struct tcp_conn *c, void *user); // everything queued is acknowledged
     void (*on_closed)(struct tcp_conn *c, void *user, enum tcp_close_reason why);
 };
 
@@ -154,14 +159,15 @@ struct tcp_listener {
     uint32_t addr; // 0: any own address
     uint16_t port;
     /*
-     * A handshake is complete. Returns the handlers of the new connection (and may set its user), or NULL
-     * to refuse it with RST.
+     * A handshake is complete. Returns the handlers of the new connection (and may set its user),
+     * or NULL to refuse it with RST.
      */
     const struct tcp_handlers *(*on_accept)(void *ctx, struct tcp_conn *c);
     void *ctx;
 };
 
-/* secret: 16 random bytes for initial sequence numbers (RFC 6528) and hash tables. NULL: no memory. */
+/* secret: 16 random bytes for initial sequence numbers (RFC 6528) and hash tables. NULL: no memory.
+ */
 struct tcp_stack *tcp_stack_new(const struct tcp_env *env, const struct tcp_limits *limits,
                                 const uint8_t secret[16]);
 /* Frees without sending anything; every on_closed(ABORTED) is called. */
@@ -175,8 +181,8 @@ void tcp_stack_input(struct tcp_stack *s, unsigned int ifindex, const uint8_t *f
                      uint64_t now_us);
 /* Runs what is due. Call often; cheap when nothing is due. */
 void tcp_stack_timers(struct tcp_stack *s, uint64_t now_us);
-/* Sends delayed output (ACKs that found nothing to ride on, segments held for coalescing): call once per
- * burst after the last tcp_stack_input. */
+/* Sends delayed output (ACKs that found nothing to ride on, segments held for coalescing): call
+ * once per burst after the last tcp_stack_input. */
 void tcp_stack_flush(struct tcp_stack *s, uint64_t now_us);
 uint64_t tcp_stack_next_deadline(const struct tcp_stack *s); // UINT64_MAX: none
 void tcp_stack_counters(const struct tcp_stack *s, uint64_t out[TCP_COUNTER_COUNT]);
@@ -186,8 +192,8 @@ uint32_t tcp_stack_time_waits(const struct tcp_stack *s);
 /* sizeof one connection, for the documentation and the limit of 2 KiB per idle client. */
 size_t tcp_conn_bytes(void);
 
-/* Active open; events follow. src_port is the caller's choice (it names the owner, design.md §6). NULL:
- * no room, or the four-tuple is in use (TIME_WAIT included). */
+/* Active open; events follow. src_port is the caller's choice (it names the owner, design.md §6).
+ * NULL: no room, or the four-tuple is in use (TIME_WAIT included). */
 struct tcp_conn *tcp_connect(struct tcp_stack *s, uint32_t src, uint16_t src_port, uint32_t dst,
                              uint16_t dst_port, const struct tcp_handlers *h, void *user,
                              uint64_t now_us);
@@ -199,8 +205,9 @@ void tcp_conn_local(const struct tcp_conn *c, uint32_t *addr, uint16_t *port);
 size_t tcp_send(struct tcp_conn *c, const void *data, size_t len);
 /* Queues the whole chain and owns it from now on; never refuses (see limits). */
 void tcp_send_chain(struct tcp_conn *c, struct buf_chain *chain);
-/* Queues len bytes at data without a copy; release(arg) is called exactly once: when all is acknowledged or
- * the connection ends. False (and nothing queued, release not called) when no descriptor is left. */
+/* Queues len bytes at data without a copy; release(arg) is called exactly once: when all is
+ * acknowledged or the connection ends. False (and nothing queued, release not called) when no
+ * descriptor is left. */
 bool tcp_send_ref(struct tcp_conn *c, const uint8_t *data, size_t len, void (*release)(void *arg),
                   void *arg);
 size_t tcp_send_queued(const struct tcp_conn *c); // bytes not yet acknowledged
@@ -211,15 +218,18 @@ void tcp_recv_resume(struct tcp_conn *c);
 void tcp_close(struct tcp_conn *c, bool linger);
 void tcp_abort(struct tcp_conn *c); // RST; on_closed(ABORTED) is called before this returns
 
-/* UDP from one of our addresses, resolved through ARP like everything else; false when it could not be
- * sent or queued (counted). len <= mtu - 28. */
+/* UDP from one of our addresses, resolved through ARP like everything else; false when it could not
+ * be sent or queued (counted). len <= mtu - 28. */
 bool tcp_udp_send(struct tcp_stack *s, uint32_t src, uint16_t src_port, uint32_t dst,
                   uint16_t dst_port, const uint8_t *payload, size_t len, uint64_t now_us);
 /* Gratuitous ARP for every own address. */
 void tcp_announce(struct tcp_stack *s, uint64_t now_us);
-/* Frames on any interface with this source address are dropped unless they come in on ifindex: keeps
- * clients from forging replicas (design.md §2). Up to 64 addresses; false when full. */
+/* Frames on any interface with this source address are dropped unless they come in on ifindex:
+ * keeps clients from forging replicas (design.md §2). Up to 64 addresses; false when full. */
 bool tcp_stack_pin_source(struct tcp_stack *s, uint32_t addr, unsigned int ifindex);
+/* Where every ARP frame is given to several instances, only one should answer requests. Default:
+ * true. */
+void tcp_stack_set_arp_responder(struct tcp_stack *s, bool on);
 /* A fixed neighbour, never changed by ARP. */
 bool tcp_stack_pin_neighbour(struct tcp_stack *s, unsigned int ifindex, uint32_t addr,
                              const uint8_t mac[TCP_MAC_BYTES]);

@@ -1,0 +1,477 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the files of lib/tcp share: the instance, the connection, and the functions by which one RFC
+ * concern calls another.
+ *
+ * Reentrancy: a handler may end any connection at any moment. So a connection that ended keeps its
+ * memory (state TCP_STATE_CLOSED) until the outermost call into the library returns
+ * (stack_enter/leave), and whoever has called a handler looks at conn->state before touching the
+ * connection further.
+ */
+#ifndef PROPHECY_TCP_INTERNAL_H
+#define PROPHECY_TCP_INTERNAL_H
+
+#include "tcp/sendq.h"
+#include "tcp/tcp.h"
+#include "tcp/timer_wheel.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define ETHER_HEADER_BYTES 14u
+#define ETHERTYPE_IPV4 0x0800u
+#define ETHERTYPE_ARP 0x0806u
+#define IP_HEADER_BYTES 20u
+#define IP_PROTOCOL_ICMP 1u
+#define IP_PROTOCOL_TCP 6u
+#define IP_PROTOCOL_UDP 17u
+#define UDP_HEADER_BYTES 8u
+#define TCP_HEADER_BYTES 20u
+#define TCP_PAYLOAD_OFFSET (ETHER_HEADER_BYTES + IP_HEADER_BYTES + TCP_HEADER_BYTES)
+
+#define LISTENERS_MAX 4u
+#define PINNED_SOURCES_MAX 64u
+#define EXTRA_ADDRS 4u
+#define SEND_NUDGE_US 10000u
+#define SENDQ_BYTES_MAX (1u << 30) // sequence numbers of one queue stay comparable
+#define NO_INDEX UINT32_MAX
+#define NEVER UINT64_MAX
+
+static_assert(BUF_DATA_BYTES >= TCP_FRAME_MAX_BYTES, "a frame that waits for ARP fits a chunk");
+
+/* ---- sequence arithmetic, RFC 9293 3.4 ---- */
+static inline bool seq_lt(uint32_t a, uint32_t b) {
+    return (int32_t)(a - b) < 0;
+}
+static inline bool seq_leq(uint32_t a, uint32_t b) {
+    return (int32_t)(a - b) <= 0;
+}
+static inline bool seq_gt(uint32_t a, uint32_t b) {
+    return (int32_t)(a - b) > 0;
+}
+static inline bool seq_geq(uint32_t a, uint32_t b) {
+    return (int32_t)(a - b) >= 0;
+}
+static inline uint32_t min_u32(uint32_t a, uint32_t b) {
+    return a < b ? a : b;
+}
+static inline uint32_t max_u32(uint32_t a, uint32_t b) {
+    return a > b ? a : b;
+}
+
+/* ---- connection ---- */
+enum tcp_state { // RFC 9293 3.3.2; LISTEN is struct tcp_listener
+    TCP_STATE_CLOSED,
+    TCP_STATE_SYN_SENT,
+    TCP_STATE_SYN_RECEIVED,
+    TCP_STATE_ESTABLISHED,
+    TCP_STATE_FIN_WAIT_1,
+    TCP_STATE_FIN_WAIT_2,
+    TCP_STATE_CLOSE_WAIT,
+    TCP_STATE_CLOSING,
+    TCP_STATE_LAST_ACK,
+    TCP_STATE_TIME_WAIT, // only while the owner has not taken all data; then a struct time_wait
+};
+
+enum tcp_flag { // of the TCP header
+    TCP_FIN = 0x01,
+    TCP_SYN = 0x02,
+    TCP_RST = 0x04,
+    TCP_PSH = 0x08,
+    TCP_ACK = 0x10,
+};
+
+enum conn_flag {
+    CONN_ACTIVE = 1u << 0,     // opened by tcp_connect
+    CONN_ACK_DUE = 1u << 1,    // received data not acknowledged yet; may be delayed
+    CONN_ACK_NOW = 1u << 2,    // ... may not be delayed beyond the next flush
+    CONN_FIN_QUEUED = 1u << 3, // the owner closed
+    CONN_FIN_ACKED = 1u << 4,  // the peer has our FIN
+    CONN_FIN_RECEIVED = 1u << 5,
+    CONN_FIN_TOLD = 1u << 6,    // on_fin was called
+    CONN_LINGER = 1u << 7,      // received data is discarded
+    CONN_PERSIST = 1u << 8,     // the retransmission timer runs for a zero-window probe
+    CONN_REFUSED = 1u << 9,     // on_writable is owed
+    CONN_DELIVERING = 1u << 10, // inside on_data
+    CONN_RESUME = 1u << 11,     // tcp_recv_resume was called inside on_data
+    CONN_TIMING = 1u << 12,     // one segment is being timed (Karn: never a retransmitted one)
+    CONN_RECOVERY = 1u << 13,   // fast recovery, RFC 6582
+    CONN_OOO_FIN = 1u << 14,    // the FIN came out of order, at ooo_fin_seq
+    CONN_SYN_REPEATED = 1u << 15,
+    CONN_RTT_KNOWN = 1u << 16,
+    CONN_SCALES = 1u << 17, // both sides sent the window scale option
+};
+
+enum conn_deadline {
+    DEADLINE_RETRANSMIT, // or persist
+    DEADLINE_DELAYED_ACK,
+    DEADLINE_LIFE,  // FIN-WAIT-2, or data that the owner does not take
+    DEADLINE_NUDGE, // on_writable, when no acknowledgement can cause it
+    DEADLINE_COUNT
+};
+
+struct out_of_order { // chunks in order of sequence; buf.tag is the sequence number of the first
+                      // byte
+    struct buf *head;
+    struct buf *tail;
+    uint32_t chunks;
+};
+
+/* What an arriving segment touches first comes first. */
+struct tcp_conn {
+    uint32_t local_addr, remote_addr;
+    uint16_t local_port, remote_port;
+    uint32_t hash_next; // index of the next connection in the bucket
+    uint8_t state;
+    uint8_t ifindex;
+    uint8_t snd_scale, rcv_scale;
+    uint32_t flags;
+    uint32_t rcv_nxt;
+    uint32_t rcv_adv;      // right edge of the window that we advertised; never moves left
+    uint32_t rcv_acked;    // rcv_nxt when we last sent an acknowledgement
+    uint16_t rcv_seg_size; // the largest segment seen: two of these make an acknowledgement due
+    uint16_t mss;          // payload bytes of our largest segment
+    uint32_t snd_una, snd_nxt;
+    uint32_t snd_max; // one beyond the highest sequence number ever sent
+    uint32_t snd_wnd, snd_wl1, snd_wl2;
+    uint32_t max_wnd; // largest window that the peer ever offered
+
+    const struct tcp_handlers *handlers; // NULL until accepted
+    void *user;
+    struct tcp_stack *stack;
+    struct sendq sendq;
+
+    uint32_t cwnd, ssthresh;
+    uint32_t recover;     // RFC 6582: the highest sequence number sent when the loss was noticed
+    uint32_t cwnd_credit; // acknowledged bytes not yet turned into growth of cwnd
+    uint8_t dup_acks;
+    uint8_t retries; // time-outs since the last progress
+    uint8_t backoff; // doublings of rto_us
+    uint8_t challenges;
+    uint32_t challenge_epoch;
+    uint32_t rto_us, srtt_us8, rttvar_us4; // scaled by 8 and 4
+    uint32_t timed_seq, timed_at_us;
+    uint32_t sent_at_us; // of the last data segment, modulo 2^32
+    uint32_t next_hop;
+    uint32_t neighbour; // where next_hop was found last
+
+    struct timer timer; // the earliest of the deadlines, or earlier
+    uint64_t deadlines_us[DEADLINE_COUNT];
+    struct tcp_conn *output_prev,
+        *output_next; // listed for the next flush when output_prev != NULL
+    struct buf_chain recvq;
+    struct out_of_order ooo;
+    uint32_t ooo_fin_seq;
+    uint8_t listener;
+};
+static_assert(sizeof(struct tcp_conn) <= 512, "an idle connection is well below 2 KiB");
+
+/* A connection in TIME-WAIT has nothing left but what answers a stray segment. */
+struct time_wait {
+    uint32_t local_addr, remote_addr;
+    uint16_t local_port, remote_port;
+    uint32_t snd_nxt, rcv_nxt;
+    uint16_t window;
+    uint8_t ifindex;
+    uint32_t hash_next;
+    uint32_t prev, next; // in order of expiry
+    uint64_t expires_us;
+};
+
+/* ---- neighbours ---- */
+enum neighbour_state {
+    NEIGHBOUR_FREE,
+    NEIGHBOUR_INCOMPLETE, // being asked for; frames wait
+    NEIGHBOUR_REACHABLE,
+    NEIGHBOUR_PROBE, // aged; used while it is being verified
+    NEIGHBOUR_PINNED,
+};
+
+struct neighbour {
+    struct timer timer; // first, and the connections' timers are told from these by address
+    uint32_t addr;
+    uint32_t hash_next;
+    uint8_t mac[TCP_MAC_BYTES];
+    uint8_t ifindex;
+    uint8_t state;
+    uint8_t tries;
+    uint8_t queued;
+    bool used; // since the replacement clock's hand passed
+    uint64_t confirmed_us;
+    struct buf *queue_head, *queue_tail; // whole frames but for the destination
+};
+
+/* ---- instance ---- */
+struct hash_key {
+    uint64_t k0, k1;
+};
+
+struct stack_interface {
+    struct tcp_interface cfg;
+    uint32_t mask;
+};
+
+struct tcp_stack {
+    struct tcp_env env;
+    struct tcp_limits limits;
+    uint64_t now_us;
+    uint64_t counters[TCP_COUNTER_COUNT];
+    struct stack_interface ifaces[TCP_INTERFACES_MAX];
+    uint32_t iface_count;
+    struct tcp_listener listeners[LISTENERS_MAX];
+    uint32_t listener_count;
+    uint32_t depth; // of calls into the library
+    bool started;   // the wheel knows the time
+    bool dying;     // tcp_stack_free is at work: nothing is sent or opened
+    bool arp_responder;
+    uint8_t recv_scale; // window scale that we offer
+    uint16_t ip_id;
+
+    struct hash_key table_key, isn_key;
+    struct tcp_conn *conns;
+    uint32_t *conn_buckets;
+    uint32_t conn_mask;
+    uint32_t conns_used_ever; // those beyond have never been touched
+    uint32_t conn_count;
+    uint32_t half_open;
+    struct tcp_conn *conns_free;
+    struct tcp_conn *conns_ended; // become free when the outermost call returns
+    struct tcp_conn *output_head; // sentinel-less list; see conn_list_output
+    struct tcp_conn *output_tail;
+
+    struct time_wait *time_waits;
+    uint32_t *time_wait_buckets;
+    uint32_t time_wait_mask;
+    uint32_t time_wait_used_ever;
+    uint32_t time_wait_count;
+    uint32_t time_wait_free;
+    uint32_t time_wait_oldest, time_wait_newest;
+
+    struct neighbour *neighbours;
+    uint32_t *neighbour_buckets;
+    uint32_t neighbour_used_ever;
+    uint32_t neighbour_free;
+    uint32_t neighbour_hand;
+    uint32_t neighbour_incomplete;
+    uint32_t neighbour_queued; // frames that wait, all together
+
+    struct send_ref_pool refs;
+    struct timer_wheel wheel;
+
+    struct {
+        uint32_t addr;
+        uint32_t ifindex;
+    } pinned_sources[PINNED_SOURCES_MAX];
+    uint32_t pinned_source_count;
+    uint64_t pinned_source_filter; // one bit per hash of a pinned address
+};
+
+static inline void count(struct tcp_stack *s, enum tcp_counter id) {
+    s->counters[id]++;
+}
+
+/* stack.c */
+void stack_enter(struct tcp_stack *s);
+void stack_leave(struct tcp_stack *s);
+void stack_set_now(struct tcp_stack *s, uint64_t now_us);
+/* The address is one of the interface's own. */
+bool iface_owns(const struct tcp_stack *s, unsigned int ifindex, uint32_t addr);
+/* The interface that owns addr; -1 when none does. */
+int iface_of_addr(const struct tcp_stack *s, uint32_t addr);
+
+/* siphash.c */
+uint64_t siphash(const struct hash_key *key, const uint64_t *words, unsigned int count,
+                 unsigned int compress_rounds, unsigned int final_rounds);
+/* isn.c */
+uint32_t isn_choose(const struct tcp_stack *s, uint32_t local_addr, uint16_t local_port,
+                    uint32_t remote_addr, uint16_t remote_port);
+/* The hash of a connection or TIME-WAIT entry in the tables. */
+uint32_t table_hash(const struct tcp_stack *s, uint32_t local_addr, uint16_t local_port,
+                    uint32_t remote_addr, uint16_t remote_port);
+
+/* ---- output of frames (ethernet.c) ---- */
+struct tx {
+    uint8_t *data;    // the frame, Ethernet header first; NULL: nothing can be written
+    void *frame;      // the environment's frame, or NULL when the neighbour is not known yet:
+    struct buf *held; // then it waits in this chunk
+    struct neighbour *neighbour;
+    unsigned int ifindex;
+};
+enum tx_result {
+    TX_READY,
+    TX_NO_FRAME, // none just now: try again at the next flush
+    TX_LOST,     // no neighbour, no room in its queue: as if lost on the way
+};
+/* Finds a frame or a place to wait for next_hop. hint is where the neighbour was found last (may be
+ * NULL). */
+enum tx_result tx_begin(struct tcp_stack *s, unsigned int ifindex, uint32_t next_hop,
+                        uint32_t *hint, struct tx *tx);
+/* Sends or parks the frame of len bytes whose IP packet the caller has written behind the Ethernet
+ * header. */
+void tx_finish(struct tcp_stack *s, struct tx *tx, uint16_t len);
+void ethernet_write_header(uint8_t *frame, const uint8_t dst[TCP_MAC_BYTES],
+                           const uint8_t src[TCP_MAC_BYTES], uint16_t ethertype);
+
+/* ---- arp.c ---- */
+bool neighbours_init(struct tcp_stack *s);
+void neighbours_free(struct tcp_stack *s);
+void arp_input(struct tcp_stack *s, unsigned int ifindex, const uint8_t *p, size_t len);
+/* The entry of next_hop, made and asked for when there is none; NULL (counted) when there is no
+ * room. */
+struct neighbour *neighbour_resolve(struct tcp_stack *s, unsigned int ifindex, uint32_t next_hop,
+                                    uint32_t *hint);
+bool neighbour_usable(const struct neighbour *n);
+/* Parks a frame until the neighbour is known; room was checked by neighbour_has_room. */
+bool neighbour_has_room(const struct tcp_stack *s, const struct neighbour *n);
+void neighbour_park(struct tcp_stack *s, struct neighbour *n, struct buf *b);
+void neighbour_timer(struct tcp_stack *s, struct neighbour *n);
+
+/* ---- ip.c ---- */
+struct route {
+    unsigned int ifindex;
+    uint32_t next_hop;
+};
+/* The way from one of our addresses to dst (strong end system model, RFC 1122 3.3.4.2). */
+bool ip_route(const struct tcp_stack *s, unsigned int ifindex, uint32_t dst, struct route *route);
+void ip_input(struct tcp_stack *s, unsigned int ifindex, const uint8_t *p, size_t len);
+void ip_write_header(struct tcp_stack *s, uint8_t *p, uint32_t src, uint32_t dst, uint8_t protocol,
+                     uint16_t payload_bytes, bool dont_fragment);
+/* Unicast addresses that may be a peer's. */
+bool ip_is_unicast(uint32_t addr);
+
+/* ---- icmp.c, udp.c: p is the payload of an intact packet for one of our addresses ---- */
+void icmp_input(struct tcp_stack *s, unsigned int ifindex, uint32_t src, uint32_t dst,
+                const uint8_t *p, size_t len);
+void udp_input(struct tcp_stack *s, unsigned int ifindex, uint32_t src, uint32_t dst,
+               const uint8_t *p, size_t len);
+
+/* ---- TCP: segments ---- */
+struct segment {
+    uint32_t remote_addr, local_addr;
+    uint16_t remote_port, local_port;
+    uint32_t seq, ack;
+    uint8_t flags;
+    uint8_t option_bytes;
+    uint16_t window; // as on the wire
+    uint32_t len;    // payload bytes
+    const uint8_t *options;
+    const uint8_t *payload;
+    unsigned int ifindex;
+};
+static inline uint32_t segment_span(const struct segment *seg) // SEG.LEN of RFC 9293
+{
+    return seg->len + ((seg->flags & TCP_SYN) != 0) + ((seg->flags & TCP_FIN) != 0);
+}
+
+/* tcp_input.c */
+void tcp_input(struct tcp_stack *s, unsigned int ifindex, uint32_t src, uint32_t dst,
+               const uint8_t *p, size_t len);
+/* tcp_listen.c: a segment for which there is no connection; min_isn is NULL or the sequence number
+ * that a former connection of the tuple ended with. */
+void listen_input(struct tcp_stack *s, const struct segment *seg, const uint32_t *min_isn);
+/* Tells the listener; false: the connection is gone. */
+bool listen_accept(struct tcp_conn *c);
+
+/* tcp_options.c */
+struct tcp_options {
+    uint16_t mss; // 0: not given
+    uint8_t scale;
+    bool has_scale;
+};
+#define TCP_OPTION_BYTES_MAX 8u
+/* False when the options are malformed. */
+bool tcp_options_parse(const uint8_t *p, size_t len, struct tcp_options *o);
+size_t tcp_options_write_syn(uint8_t *p, uint16_t mss, const uint8_t *scale);
+/* Takes over what a SYN or SYN-ACK says. */
+void tcp_options_apply(struct tcp_conn *c, const struct tcp_options *o);
+
+/* tcp_conn.c: the table and the life of a connection */
+struct tcp_conn *conn_lookup(const struct tcp_stack *s, const struct segment *seg);
+/* A connection in the table, its timers off, with room; NULL when conns_max is reached. */
+struct tcp_conn *conn_new(struct tcp_stack *s, unsigned int ifindex, uint32_t next_hop,
+                          uint32_t local_addr, uint16_t local_port, uint32_t remote_addr,
+                          uint16_t remote_port);
+/* The end: out of the table, everything queued released, on_closed called. The memory stays for
+ * now. */
+void conn_finish(struct tcp_conn *c, enum tcp_close_reason why);
+/* Sends RST where RFC 9293 3.10.5 asks for it, and ends. */
+void conn_abort(struct tcp_conn *c, enum tcp_close_reason why);
+/* Ends a connection whose both directions are done, unless data still waits for the owner. */
+void conn_finish_if_done(struct tcp_conn *c);
+void conn_list_output(struct tcp_conn *c);
+void conn_unlist_output(struct tcp_conn *c);
+void conn_reap(struct tcp_stack *s);
+
+/* tcp_timer.c */
+void conn_arm(struct tcp_conn *c, enum conn_deadline which, uint64_t at_us);
+void conn_disarm(struct tcp_conn *c, enum conn_deadline which);
+void conn_timer(struct tcp_conn *c);
+/* rto_us with its back-off, bounded. */
+uint64_t conn_rto_us(const struct tcp_conn *c);
+void rtt_init(struct tcp_conn *c);
+void rtt_start(struct tcp_conn *c, uint32_t seq);
+/* ack covers the segment being timed? Then takes the sample (RFC 6298). */
+void rtt_on_ack(struct tcp_conn *c, uint32_t ack);
+
+/* tcp_time_wait.c */
+bool time_wait_init(struct tcp_stack *s);
+void time_wait_add(const struct tcp_conn *c);
+bool time_wait_has(const struct tcp_stack *s, uint32_t local_addr, uint16_t local_port,
+                   uint32_t remote_addr, uint16_t remote_port);
+/* True when a TIME-WAIT entry took the segment. */
+bool time_wait_input(struct tcp_stack *s, const struct segment *seg);
+void time_wait_expire(struct tcp_stack *s);
+
+/* tcp_receive.c: data for the owner */
+/* In-order bytes at rcv_nxt. The connection may be gone afterwards. */
+void receive_in_order(struct tcp_conn *c, const uint8_t *data, uint32_t len);
+/* Offers the receive queue. */
+void receive_resume(struct tcp_conn *c);
+/* Calls on_fin when its time has come. */
+void receive_tell_fin(struct tcp_conn *c);
+void receive_discard(struct tcp_conn *c);
+/* The window to advertise now, in bytes; what it promises is remembered. scale: of the field it
+ * goes into. */
+uint16_t receive_window_field(struct tcp_conn *c, uint8_t scale);
+/* An advertisement would open the window enough to be worth a segment (RFC 9293 3.8.6.2.2). */
+bool receive_window_opens(const struct tcp_conn *c);
+
+/* tcp_reassembly.c */
+void reassembly_insert(struct tcp_conn *c, uint32_t seq, const uint8_t *data, uint32_t len);
+/* Delivers what has become in-order. */
+void reassembly_deliver(struct tcp_conn *c);
+void reassembly_free(struct tcp_conn *c);
+
+/* tcp_output.c */
+/* Sends what windows allow, and the acknowledgement that is due; called from the flush. */
+void tcp_output(struct tcp_conn *c);
+void tcp_send_syn(struct tcp_conn *c);
+void tcp_send_ack(struct tcp_conn *c);
+/* The first unacknowledged segment again, windows or not. */
+void tcp_retransmit_head(struct tcp_conn *c);
+void tcp_send_probe(struct tcp_conn *c);
+void tcp_send_reset(struct tcp_conn *c);
+/* RFC 5961 7: an acknowledgement that a forger may ask for, limited. */
+void tcp_challenge_ack(struct tcp_conn *c);
+/* A segment of no connection: RST, or TIME-WAIT's acknowledgement. */
+void tcp_send_bare(struct tcp_stack *s, const struct segment *to, uint32_t seq, uint32_t ack,
+                   uint8_t flags, uint16_t window);
+/* The RST that answers a segment without a connection (RFC 9293 3.10.7.1). */
+void tcp_reset_segment(struct tcp_stack *s, const struct segment *seg);
+static inline uint32_t conn_queue_end(const struct tcp_conn *c) // the FIN's sequence number
+{
+    return c->snd_una + c->sendq.len;
+}
+
+/* tcp_congestion.c */
+void congestion_init(struct tcp_conn *c);
+void congestion_on_ack(struct tcp_conn *c, uint32_t acked, uint32_t flight_before);
+/* False when the ACK ended the recovery or there is none; true for a partial acknowledgement. */
+bool congestion_recovery_ack(struct tcp_conn *c, uint32_t ack, uint32_t acked);
+void congestion_on_dup_ack(struct tcp_conn *c);
+void congestion_on_timeout(struct tcp_conn *c);
+void congestion_before_send(struct tcp_conn *c);
+/* Bytes that may be in flight now, limited transmit (RFC 3042) included. */
+uint32_t congestion_window(const struct tcp_conn *c);
+
+#endif
