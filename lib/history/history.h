@@ -9,10 +9,11 @@
  * A reader that meets a bucket in change tries a few times and then reports a miss.
  *
  * Layout: buckets of 16 slots of 28 bytes (32-bit key tag, sigma, sketch) in 512 bytes, so at most 32 bytes
- * per entry; two candidate buckets inside the partition of the URL, nothing ever moves. A
- * victim's sigma is left behind as its bucket's floor; a flush leaves a global floor;
- * for a key that is absent the largest of the floors stands in (law 3). Slots lie at the
- * same place in every copy.
+ * per entry; four candidate buckets inside the partition of the URL, the last two for when the first two are
+ * crowded; nothing ever moves. A victim's sigma is left behind as its bucket's floor; a flush leaves
+ * a floor for the partition; for a key that is absent the largest of the floors stands in
+ * (law 3). Slots lie at the same place in every copy. Keys that share a bucket and a tag share one slot
+ * and one sigma, which is safe: the sketch covers all of s(q), so they mismatch (see layout.h).
  *
  * Sequence numbers are sigma = agreed sequence << 16 | index in the batch; 0 means none.
  */
@@ -34,21 +35,21 @@
 struct history;
 
 struct history_config {
-    uint64_t entries;    // capacity wanted; rounded up to whole buckets per partition
+    uint64_t entries;    // capacity wanted; rounded up to 64 slots (four buckets) per partition
     uint64_t tombstones; // the same for tombstones
     uint32_t copies;     // 1..HISTORY_COPIES_MAX
     uint32_t partitions; // 1..HISTORY_PARTITIONS_MAX: the number of slow-path lcores
     uint8_t seed[16];    // keys the placement
-    uint32_t blacklist_after;   // changes in a row that blacklist a key; 0: never
+    uint32_t blacklist_after;   // changes in a row that blacklist a key (< 2^15); 0: never
     uint32_t blacklist_s;       // for so long (<= 2,000)
-    /* Zeroed memory for one copy, 64-byte aligned, on whatever socket is meant; and its release. */
+    /* Zeroed memory for one copy, 64-byte aligned, on whatever socket is meant; and its release. NULL: the heap. */
     void *(*alloc)(void *ctx, uint32_t copy, size_t bytes);
     void (*release)(void *ctx, uint32_t copy, void *memory, size_t bytes);
     void *ctx;
 };
 
-size_t history_bytes(const struct history_config *cfg); // per copy
-struct history *history_new(const struct history_config *cfg); // NULL: no memory
+size_t history_bytes(const struct history_config *cfg); // per copy; 0: a limit is exceeded
+struct history *history_new(const struct history_config *cfg); // NULL: no memory, or the same
 void history_free(struct history *h);
 /* The partition, and so the one writer, of a URL. */
 uint32_t history_partition(const struct history *h, const struct sketch_tag *url);
@@ -80,7 +81,8 @@ enum history_found history_lookup(struct history *h, uint32_t copy, const struct
  * invalidate: in every copy, if sigma is larger than the entry's (an absent key: than its floors), the
  * entry becomes (sigma, no sketch), evicting a victim where needed. Returns false, and changes nothing,
  * when sigma is not larger: the caller must not install then.
- * install: in every copy, sets the sketch where the slot still holds exactly this sigma. Returns whether it did.
+ * install: in every copy, sets the sketch where the slot still holds exactly this sigma (and, as one sigma has one
+ * sketch, no other sketch yet). Returns whether the slot holds it now.
  */
 bool history_invalidate(struct history *h, const struct sketch_tag *key,
                         const struct sketch_tag *url, uint64_t sigma);
@@ -104,6 +106,7 @@ void history_flush(struct history *h, uint32_t partition);
 void history_reset(struct history *h, uint32_t partition);
 
 /* ---- figures ---- */
+/* entries and tombstones are what is held now, the others count events since the start. */
 struct history_stats {
     uint64_t capacity, entries, installs, raises, changes, ignored_older, evictions, tombstones,
         tombstone_evictions, flushes;
