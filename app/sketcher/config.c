@@ -451,7 +451,7 @@ static void defaults(struct config *c) {
     c->per_source_max = 1024;
     c->agreement_sessions = 256;
     c->requests_per_connection = 1000000;
-    c->connect_timeout_us = 1000000;
+    c->connect_timeout_us = 3000000; // a lost SYN is sent again after one second
     c->request_timeout_us = 10000000;
     c->response_timeout_us = 3000000;
     c->keepalive_timeout_us = 60000000;

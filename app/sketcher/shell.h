@@ -296,6 +296,7 @@ void upstream_ask(struct request *r);
 void upstream_timeout(struct upstream *u);
 void upstream_waiting_timeout(struct request *r);
 void upstream_probe(struct worker *w, uint32_t replica);
+void upstream_warm(struct worker *w);
 
 /* respond.c: what clients are sent. */
 struct answer {

@@ -477,6 +477,12 @@ void upstream_probe(struct worker *w, uint32_t replica) {
         sketcher_probe_result(w->core, replica, false, w->l.now_us);
 }
 
+/* One connection to each replica before the first client comes: finds their link addresses, too. */
+void upstream_warm(struct worker *w) {
+    for (uint32_t i = 0; i < w->l.app->cfg.group.replicas; i++)
+        upstream_connect(w, i);
+}
+
 static const struct tcp_handlers upstream_handlers = {
     .on_established = upstream_established,
     .on_data = upstream_data,

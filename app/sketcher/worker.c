@@ -98,8 +98,10 @@ int worker_main(void *arg) {
     struct worker *w = arg;
     struct lcore *l = &w->l;
     uint64_t before = rte_rdtsc();
+    l->now_us = shell_now_us();
     if (l->index == 0)
-        tcp_announce(l->stack, shell_now_us());
+        tcp_announce(l->stack, l->now_us);
+    upstream_warm(w);
     while (!atomic_load_explicit(&l->app->stop, memory_order_relaxed)) {
         uint32_t handled = lcore_poll(l) + take_verdicts(w);
         run_deadlines(w);
