@@ -83,11 +83,11 @@ static bool read_limits(const struct conf *c, struct group *g, char err[GROUP_ER
     if (!conf_u64(c, "group", "request-max-bytes", MAX_BYTES_LOW, MAX_BYTES_HIGH, &request, err) ||
         !conf_u64(c, "group", "response-max-bytes", MAX_BYTES_LOW, MAX_BYTES_HIGH, &response,
                   err) ||
-        !conf_u64(c, "group", "checkpoint-interval", 1, 65536, &interval, err))
+        !conf_u64(c, "group", "checkpoint-interval", 1, 16384, &interval, err))
         return false;
     // A window of two intervals lets ordering go on while a checkpoint becomes stable (PBFT 4.3).
     uint64_t window = 4 * interval;
-    if (!conf_u64(c, "group", "log-window", 2 * interval, 1u << 20, &window, err))
+    if (!conf_u64(c, "group", "log-window", 2 * interval, 65536, &window, err))
         return false;
     g->request_max_bytes = request;
     g->response_max_bytes = response;

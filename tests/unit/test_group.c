@@ -163,9 +163,9 @@ static const struct bad_file bad_files[] = {
     {GROUP_HEAD "response-max-bytes = 16M\n",
      ": [group] response-max-bytes: '16M' is not a whole number from 1024 to 268435456"},
     {GROUP_HEAD "checkpoint-interval = 0\n",
-     ": [group] checkpoint-interval: '0' is not a whole number from 1 to 65536"},
+     ": [group] checkpoint-interval: '0' is not a whole number from 1 to 16384"},
     {GROUP_HEAD "checkpoint-interval = 100\nlog-window = 199\n",
-     ": [group] log-window: '199' is not a whole number from 200 to 1048576"},
+     ": [group] log-window: '199' is not a whole number from 200 to 65536"},
     {GROUP_HEAD "excluded-headers = x:y\n",
      ": [group] excluded-headers: must be header names of at most 63 characters"},
     // [replica I] and [client I].

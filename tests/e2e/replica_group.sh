@@ -1,0 +1,183 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+# Four prophecy-replica processes on loopback with the store, and a direct client: PUT, GET, HEAD, DELETE, a 10 MiB
+# object both ways, a killed backup, a frozen one, many requests at once. No root needed.
+#
+#   tests/e2e/replica_group.sh BUILD-DIR [BASE-PORT]
+set -eu
+
+build=${1:?usage: $0 BUILD-DIR [BASE-PORT]}
+base=${2:-$((20000 + $$ % 20000))}
+replica=$build/app/replica/prophecy-replica
+client=$build/app/replica/bft_client
+dir=$(mktemp -d)
+pids=
+
+cleanup() {
+    status=$?
+    trap - EXIT INT TERM
+    for pid in $pids; do
+        kill -CONT "$pid" 2>/dev/null || true
+        kill -TERM "$pid" 2>/dev/null || true
+    done
+    for pid in $pids; do wait "$pid" 2>/dev/null || true; done
+    if [ "$status" -ne 0 ]; then
+        for f in "$dir"/*.log "$dir"/client.err; do echo "--- $f"; cat "$f"; done >&2
+        echo "replica_group: FAILED" >&2
+    fi
+    rm -rf "$dir"
+    exit "$status"
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM
+
+say() { echo "replica_group: $*"; }
+die() { say "$*" >&2; exit 1; }
+
+# request EXPECTED-STATUS [client options] METHOD TARGET [FILE]; the body is in $dir/out
+request() {
+    want=$1
+    shift
+    "$client" --group "$dir/group.conf" --keys "$dir/keys/client-0.key" --client 0 "$@" \
+        >"$dir/out" 2>"$dir/client.err" || die "not agreed: $* ($(cat "$dir/client.err"))"
+    got=$(sed -n 's/.* status=\([0-9]*\) .*/\1/p' "$dir/client.err")
+    [ "$got" = "$want" ] || die "$*: status $got instead of $want"
+}
+
+# A replica of the group's status and counters; the field is looked up by its name.
+status_of() { python3 - "$dir/$1.sock" "$2" <<'PY'
+import json, socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+data = b''
+while chunk := s.recv(65536):
+    data += chunk
+value = json.loads(data)
+for key in sys.argv[2].split('.'):
+    value = value[key]
+print(value)
+PY
+}
+
+fetch() { python3 - "$base" "$@" <<'PY'
+import http.client, sys
+c = http.client.HTTPConnection('127.0.0.1', int(sys.argv[1]) + 100 + int(sys.argv[2]))
+c.request('GET', sys.argv[3])
+r = c.getresponse()
+sys.stdout.buffer.write(r.read())
+sys.exit(0 if r.status == 200 else 1)
+PY
+}
+
+# until COMMAND...: tried again until it holds, for a bounded number of times
+until_holds() {
+    tries=0
+    until "$@"; do
+        tries=$((tries + 1))
+        [ "$tries" -lt 100 ] || die "never came true: $*"
+        sleep 0.1
+    done
+}
+
+{
+    echo "[group]"
+    echo "replicas = 4"
+    echo "f = 1"
+    echo "incarnation = $(od -An -N7 -tx1 /dev/urandom | tr -d ' \n')1"
+    echo "checkpoint-interval = 16"
+    echo "log-window = 64"
+    for i in 0 1 2 3; do
+        echo "[replica $i]"
+        echo "address = 127.0.0.1:$((base + i))"
+        echo "http = 127.0.0.1:$((base + 100 + i))"
+    done
+    echo "[client 0]"
+    echo "address = 127.0.0.1:$((base + 10))"
+    echo "endpoints = 2"
+} >"$dir/group.conf"
+"$replica" keygen --group "$dir/group.conf" --out "$dir/keys" 2>"$dir/keygen.log"
+
+say "four replicas on 127.0.0.1, ports $base and up"
+for i in 0 1 2 3; do
+    "$replica" run --group "$dir/group.conf" --id $i --keys "$dir/keys/replica-$i.key" \
+        --service store --store-dir "$dir/store-$i" --control "$dir/$i.sock" 2>"$dir/$i.log" &
+    eval "pid$i=$!"
+    pids="$pids $!"
+done
+for i in 0 1 2 3; do until_holds grep -q "ready" "$dir/$i.log"; done
+
+say "PUT, GET, HEAD, DELETE"
+printf hello >"$dir/hello"
+request 201 PUT /x "$dir/hello"
+request 200 GET /x
+cmp "$dir/out" "$dir/hello" || die "GET /x gave other bytes"
+request 200 HEAD /x
+[ ! -s "$dir/out" ] || die "HEAD has a body"
+request 204 PUT /x "$dir/hello"
+request 204 DELETE /x
+request 404 GET /x
+
+say "10 MiB both ways"
+head -c 10485760 /dev/urandom >"$dir/large"
+request 201 --timeout-ms 60000 PUT /large "$dir/large"
+request 200 --timeout-ms 60000 GET /large
+cmp "$dir/out" "$dir/large" || die "GET /large gave other bytes"
+
+say "fast reads from each replica's own listener"
+for i in 0 1 2 3; do
+    until_holds test "$(status_of $i executed)" -ge 8
+    fetch $i /large | cmp - "$dir/large" || die "replica $i serves other bytes"
+done
+
+say "200 writes, 16 at once: checkpoints become stable, states are equal"
+request 204 --count 200 --concurrency 16 PUT /large "$dir/hello"
+same_state() {
+    a=$(status_of 0 executed) && b=$(status_of 0 state_digest)
+    for r in "$@"; do
+        [ "$(status_of "$r" executed)" = "$a" ] && [ "$(status_of "$r" state_digest)" = "$b" ] ||
+            return 1
+    done
+}
+until_holds same_state 1 2 3
+until_holds test "$(status_of 0 stable)" -ge 16
+
+say "backup 3 is killed, the group goes on"
+kill -KILL "$pid3"
+wait "$pid3" 2>/dev/null || true
+request 201 PUT /y "$dir/hello"
+request 200 GET /y
+cmp "$dir/out" "$dir/hello" || die "GET /y gave other bytes"
+request 204 --count 100 --concurrency 8 PUT /y "$dir/hello"
+until_holds same_state 1 2
+
+say "a killed replica's store refuses to be run in the same incarnation"
+if "$replica" run --group "$dir/group.conf" --id 3 --keys "$dir/keys/replica-3.key" \
+    --service store --store-dir "$dir/store-3" 2>"$dir/3.log"; then
+    die "it ran"
+fi
+grep -q "cannot rejoin a running group yet" "$dir/3.log" || die "without saying why"
+
+say "bad command lines are refused with exit status 2 and one line"
+for args in "" "fly" "run --grup x" "run" "run --group" "run --group $dir/group.conf" \
+    "run --group g --id 40 --keys k --service store" \
+    "run --group g --id 0 --keys k --service disk" \
+    "run --group g --id 0 --keys k --service http" \
+    "run --group g --id 0 --keys k --service null --backend 127.0.0.1:80" \
+    "run --group g --id 0 --id 1" "keygen --group g" "keygen --group g --out o extra"; do
+    set +e
+    # shellcheck disable=SC2086
+    "$replica" $args >"$dir/out" 2>"$dir/client.err"
+    code=$?
+    set -e
+    [ $code -eq 2 ] || die "'$args' ended with $code"
+    [ "$(wc -l <"$dir/client.err")" -eq 1 ] || die "'$args' gave not one line"
+done
+
+say "a clean end"
+for i in 0 1 2; do
+    eval "kill -TERM \$pid$i"
+    eval "wait \$pid$i" || die "replica $i ended with status $?"
+    [ ! -e "$dir/$i.sock" ] || die "replica $i left its control socket"
+done
+pids=
+say "ok"
