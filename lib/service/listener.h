@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * listener - the HTTP server of an embedded service, for fast reads (libevent's evhttp).
+ * listener - the HTTP server of an embedded service, for fast reads.
  *
- * The bytes that wait for slow readers are limited over all connections (503 beyond, which matches
- * no sketch); the number of connections is limited by the process's file descriptors.
+ * libevent does the connections, lib/http reads the requests: the very parser that reads agreed
+ * operations, for if the two paths disagreed about any request that a client can send, its fast
+ * read would differ from the agreed result and an honest replica would be suspected (design.md §5).
+ *
+ * Limits: connections, and the bytes that wait for slow readers over all of them (503 beyond, which
+ * matches no sketch). A connection reads its next request when the last response has left.
  */
 #ifndef PROPHECY_SERVICE_LISTENER_H
 #define PROPHECY_SERVICE_LISTENER_H
@@ -13,6 +17,9 @@
 
 struct event_base;
 struct service_listener;
+
+#define LISTENER_CONNECTIONS_MAX 4096u
+#define LISTENER_WAITING_MAX_BYTES ((size_t)256 << 20)
 
 /* Fills in the reply; what it points to must stay valid until the call returns to the event loop.
  */
@@ -25,9 +32,8 @@ struct service_listener *service_listener_new(struct event_base *base,
                                               char err[GROUP_ERROR_BYTES]);
 void service_listener_free(struct service_listener *l);
 
-struct service_listener_counters {
-    uint64_t requests, refused_busy, refused_malformed;
-};
-struct service_listener_counters service_listener_get_counters(const struct service_listener *l);
+struct service_counter;
+/* Adds its counters to out; returns how many. l may be NULL. */
+uint32_t service_listener_counters(const struct service_listener *l, struct service_counter *out);
 
 #endif

@@ -78,12 +78,8 @@ static bool null_listen(struct service *base, const struct group_endpoint *at,
 static uint32_t null_counters(const struct service *base,
                               struct service_counter out[SERVICE_COUNTERS_MAX]) {
     const struct null_service *s = (const struct null_service *)base;
-    struct service_listener_counters l = service_listener_get_counters(s->listener);
     out[0] = (struct service_counter){"service_executed", s->executed};
-    out[1] = (struct service_counter){"http_requests", l.requests};
-    out[2] = (struct service_counter){"http_refused_busy", l.refused_busy};
-    out[3] = (struct service_counter){"http_refused_malformed", l.refused_malformed};
-    return 4;
+    return 1 + service_listener_counters(s->listener, out + 1);
 }
 
 static void null_free(struct service *base) {

@@ -249,20 +249,16 @@ static bool store_listen(struct service *base, const struct group_endpoint *at,
 static uint32_t store_counters(const struct service *base,
                                struct service_counter out[SERVICE_COUNTERS_MAX]) {
     const struct store_service *s = (const struct store_service *)base;
-    struct service_listener_counters l = service_listener_get_counters(s->listener);
-    const struct service_counter all[] = {
+    const struct service_counter own[] = {
         {"store_reads", s->reads},
         {"store_writes", s->writes},
         {"store_refused", s->refused},
         {"store_full", s->full},
         {"store_used_bytes", store_db_used_bytes(s->db)},
-        {"http_requests", l.requests},
-        {"http_refused_busy", l.refused_busy},
-        {"http_refused_malformed", l.refused_malformed},
     };
-    static_assert(sizeof all / sizeof all[0] <= SERVICE_COUNTERS_MAX, "they fit");
-    memcpy(out, all, sizeof all);
-    return sizeof all / sizeof all[0];
+    const uint32_t count = sizeof own / sizeof own[0];
+    memcpy(out, own, sizeof own);
+    return count + service_listener_counters(s->listener, out + count);
 }
 
 static void store_free(struct service *base) {

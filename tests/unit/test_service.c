@@ -539,7 +539,8 @@ static void test_store_listener(void) {
     expect_same(s, &c, GET("/x?a=%20b"));
     expect_same(s, &c, "GET /x HTTP/1.1\r\nHost: a\r\nIf-None-Match: " ETAG_HELLO "\r\n\r\n");
     client_fetch(&c, "PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nbad");
-    CU_ASSERT_EQUAL(c.canonical.data[5], 405 & 255);
+    CU_ASSERT_EQUAL(c.canonical.data[4] << 8 | c.canonical.data[5], 405);
+    CU_ASSERT_TRUE(c.response.keep);
     execute(s, GET("/x"));
     expect(200, "hello");
     CU_ASSERT_EQUAL(counter(s, "http_requests"), 9);
@@ -552,6 +553,77 @@ static void test_store_listener(void) {
     CU_ASSERT_PTR_NOT_NULL(strstr(err, "cannot listen on TCP 127.0.0.1:"));
     CU_ASSERT_PTR_NOT_NULL(strstr(err, "Address already in use"));
     t->ops->free(t);
+    s->ops->free(s);
+}
+
+/* The listener reads requests as the agreed path does: also the odd ones that a client may send. */
+static void test_listener_odd_requests(void) {
+    static const char *const odd[] = {
+        GET("//x:y/"),
+        GET("/a|b%zz"),
+        GET("/?"),
+        GET("/x?http://h:bad/"),
+        "GET http://h/x HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET /x HTTP/1.1\r\nHost: a\r\nX: \"\xff\"\r\n\r\n",
+        "OPTIONS /x HTTP/1.1\r\nHost: a\r\n\r\n",
+        "BREW /x HTTP/1.1\r\nHost: a\r\n\r\n",
+    };
+    struct service *s = open_store("odd");
+    struct group_endpoint at = {.addr = INADDR_LOOPBACK, .port = free_port()};
+    struct client c;
+    char err[GROUP_ERROR_BYTES] = "";
+    CU_ASSERT_TRUE_FATAL(s->ops->listen(s, &at, err));
+    put(s, "/x", "text/plain", "hello", 5);
+    client_open(&c, at.port);
+    for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++) {
+        execute_bytes(s, odd[i], strlen(odd[i]), true);
+        client_fetch(&c, odd[i]);
+        CU_ASSERT_TRUE(c.canonical_len == last.len &&
+                       memcmp(c.canonical.data, last.bytes, last.len) == 0);
+        CU_ASSERT_TRUE(c.response.keep);
+    }
+    // Pipelined, in pieces, and HTTP/1.0.
+    client_fetch(&c, GET("/x") HEAD("/x") GET("/none"));
+    CU_ASSERT_EQUAL(c.response.body_len, 5);
+    backend_response_begin(&c.response, true, 64, &excluded);
+    while (!client_finished(&c)) {
+        event_base_loop(base, EVLOOP_NONBLOCK);
+        client_read(&c);
+    }
+    backend_response_begin(&c.response, false, 64, &excluded);
+    while (!client_finished(&c)) {
+        event_base_loop(base, EVLOOP_NONBLOCK);
+        client_read(&c);
+    }
+    CU_ASSERT_EQUAL(c.response.body_len, strlen("not found\n"));
+    CU_ASSERT_EQUAL(send(c.fd, "GET /x HT", 9, MSG_NOSIGNAL), 9);
+    event_base_loop(base, EVLOOP_NONBLOCK);
+    client_fetch(&c, "TP/1.1\r\nHost: a\r\n\r\n");
+    CU_ASSERT_EQUAL(c.response.body_len, 5);
+    client_fetch(&c, "GET /x HTTP/1.0\r\n\r\n");
+    CU_ASSERT_EQUAL(c.response.body_len, 5);
+    CU_ASSERT_FALSE(c.response.keep);
+    client_close(&c);
+    // Malformed, and a write whose body is not wanted: a status, then the end.
+    static const struct {
+        const char *request;
+        uint16_t status;
+    } bad[] = {
+        {"GET /x HTTP/1.1\r\nHost : a\r\n\r\n", 400},
+        {"GET /x HTTP/3.1\r\nHost: a\r\n\r\n", 505},
+        {"PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nabc", 405},
+        {"PUT /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc", 405},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        client_open(&c, at.port);
+        client_fetch(&c, bad[i].request);
+        CU_ASSERT_EQUAL(c.canonical.data[4] << 8 | c.canonical.data[5], bad[i].status);
+        CU_ASSERT_FALSE(c.response.keep);
+        client_close(&c);
+    }
+    CU_ASSERT_EQUAL(counter(s, "http_refused_malformed"), 2);
+    while (counter(s, "http_connections") > 0)
+        event_base_loop(base, EVLOOP_ONCE);
     s->ops->free(s);
 }
 
@@ -1039,6 +1111,7 @@ static const struct unit_case cases[] = {
     {"store: not usable", test_store_not_usable},
     {"store: a failing disk stops the replica", test_store_disk_fails},
     {"store: fast reads equal agreed ones", test_store_listener},
+    {"listener: odd requests", test_listener_odd_requests},
     {"listener: slow readers", test_listener_limit},
     {"null: sizes", test_null},
     {"http: framings", test_http_framings},
