@@ -2,18 +2,19 @@
 /*
  * lib/bft - PBFT (Castro and Liskov, OSDI 1999): replica and client as pure state machines.
  *
- * Messages of authenticated peers and `now_us` go in; messages, executions and results come out through
- * callbacks. No I/O, no clock, no threads, no globals; one thread per instance; the same code runs in
- * prophecy-replica, on the sketcher's slow-path lcores, in the in-memory cluster of the tests and in the
- * simulator. lib/datagram (or a test) has authenticated the sender of every message before it
- * comes in here; besides, a REQUEST carries an authenticator, a vector of MACs over its digest, one per
- * replica, so that it can be relayed.
+ * Messages of authenticated peers and `now_us` go in; messages, executions and results come out
+ * through callbacks. No I/O, no clock, no threads, no globals; one thread per instance; the same
+ * code runs in prophecy-replica, on the sketcher's slow-path lcores, in the in-memory cluster of
+ * the tests and in the simulator. lib/datagram (or a test) has authenticated the sender of every
+ * message before it comes in here; besides, a REQUEST carries an authenticator, a vector of MACs
+ * over its digest, one per replica, so that it can be relayed.
  *
- * Normal case: request, pre-prepare, prepare, commit, reply; batches; checkpoints and truncation between
- * watermarks; retransmission by STATUS. Large request bodies travel apart from the ordering: the client sends
- * them to all replicas, a PRE-PREPARE names digests only. Digest replies: one designated replica answers in
- * full, the others with the result's digest. View changes, state transfer and recovery have their
- * place (bft_replica's `view`, message types reserved in messages.h) but not their code yet.
+ * Normal case: request, pre-prepare, prepare, commit, reply; batches; checkpoints and truncation
+ * between watermarks; retransmission by STATUS. Large request bodies travel apart from the
+ * ordering: the client sends them to all replicas, a PRE-PREPARE names digests only. Digest
+ * replies: one designated replica answers in full, the others with the result's digest. View
+ * changes, state transfer and recovery have their place (bft_replica's `view`, message types
+ * reserved in messages.h) but not their code yet.
  *
  * sigma = sequence << 16 | index in the batch (design.md law 3). Sequences start at 1.
  */
@@ -40,8 +41,8 @@ struct bft_session_id {
 };
 
 enum bft_request_flags {
-    BFT_READ = 1u << 0,      // does not change state: may be answered unordered when the group allows it
-    BFT_UNORDERED = 1u << 1, // the read optimisation: executed at once, reply without sigma
+    BFT_READ = 1u << 0, // does not change state: may be answered unordered when the group allows it
+    BFT_UNORDERED = 1u << 1,  // the read optimisation: executed at once, reply without sigma
     BFT_FULL_REPLY = 1u << 2, // a retransmission: every replica answers in full
 };
 
@@ -79,7 +80,13 @@ struct bft_group {
     X(DROP_OLD_REQUEST, "drop_old_request")                                                        \
     X(DROP_TOO_LARGE, "drop_too_large")                                                            \
     X(DROP_QUEUE_FULL, "drop_queue_full")                                                          \
-    X(DROP_SESSIONS_FULL, "drop_sessions_full")
+    X(DROP_SESSIONS_FULL, "drop_sessions_full")                                                    \
+    X(DROP_RATE, "drop_rate")                                                                      \
+    X(SESSIONS_EVICTED, "sessions_evicted")                                                        \
+    X(RESULTS_EVICTED, "results_evicted")                                                          \
+    X(BODIES_EVICTED, "bodies_evicted")                                                            \
+    X(STATUS_SENT, "status_sent")                                                                  \
+    X(FETCHES_SENT, "fetches_sent")
 
 enum bft_replica_counter {
 #define BFT_REPLICA_COUNTER_ID(id, name) BFT_REPLICA_##id,
@@ -95,12 +102,12 @@ struct bft_replica_config {
     uint32_t checkpoint_interval; // K
     uint32_t log_window;          // L: high watermark = low + L
     uint32_t batch_max_requests;  // <= BFT_BATCH_MAX
-    uint32_t pipeline_max;        // batches in agreement at once; further requests wait and so batch up
-    uint32_t sessions_max;        // per client principal; the longest idle one is evicted
-    uint32_t pending_max;         // requests waiting to be ordered, over all sessions
-    size_t memory_max_bytes;      // request bodies and cached replies
-    uint32_t status_us;           // interval of STATUS while something is missing
-    uint32_t retain_batches;      // executed batches kept below the low watermark for laggards
+    uint32_t pipeline_max;   // batches in agreement at once; further requests wait and so batch up
+    uint32_t sessions_max;   // per client principal; the longest idle one is evicted
+    uint32_t pending_max;    // requests waiting to be ordered, over all sessions
+    size_t memory_max_bytes; // request bodies and cached replies
+    uint32_t status_us;      // interval of STATUS while something is missing
+    uint32_t retain_batches; // executed batches kept below the low watermark for laggards
 };
 void bft_replica_config_default(struct bft_replica_config *cfg);
 
@@ -123,8 +130,8 @@ struct bft_replica_env {
     /* The same message to every other replica. */
     void (*broadcast)(void *ctx, const uint8_t *message, size_t len);
     /*
-     * Execute. Ordered executions are handed over strictly one after the other, in order of sigma; the
-     * next comes only after bft_replica_executed of the last (which may be called from inside).
+     * Execute. Ordered executions are handed over strictly one after the other, in order of sigma;
+     * the next comes only after bft_replica_executed of the last (which may be called from inside).
      * Unordered reads may come at any time between.
      */
     void (*execute)(void *ctx, const struct bft_execution *e);
@@ -133,16 +140,17 @@ struct bft_replica_env {
 };
 
 struct bft_replica;
-/* keys[p]: the pair key with principal p (only its MAC for requests is derived here), for principals
- * 0..key_count-1. Copied. NULL: no memory. */
+/* keys[p]: the pair key with principal p (only its MAC for requests is derived here), for
+ * principals 0..key_count-1. Copied. NULL: no memory. */
 struct bft_replica *bft_replica_new(const struct bft_replica_config *cfg,
                                     const struct bft_replica_env *env,
                                     const uint8_t (*keys)[CRYPTO_KEY_BYTES], uint32_t key_count);
 void bft_replica_free(struct bft_replica *r);
 void bft_replica_input(struct bft_replica *r, uint16_t principal, uint16_t endpoint,
                        const uint8_t *message, size_t len, uint64_t now_us);
-/* The result of an execution; borrowed. result NULL: the service could not (its backend failed): no reply is ever
- * sent for it, and execution goes on (design.md §5: a silent replica, never a reply). */
+/* The result of an execution; borrowed. result NULL: the service could not (its backend failed): no
+ * reply is ever sent for it, and execution goes on (design.md §5: a silent replica, never a reply).
+ */
 void bft_replica_executed(struct bft_replica *r, uint64_t ticket, const uint8_t *result,
                           size_t result_len, uint64_t now_us);
 void bft_replica_timers(struct bft_replica *r, uint64_t now_us);
@@ -189,11 +197,12 @@ struct bft_client_config {
     struct bft_group group;
     uint16_t principal;
     uint16_t endpoint;
-    uint64_t epoch;          // random
-    uint32_t sessions;       // requests in flight at most
-    uint32_t retry_us;       // first retransmission; doubles, with jitter, up to retry_max_us
+    uint64_t epoch;    // random
+    uint32_t sessions; // requests in flight at most
+    uint32_t retry_us; // first retransmission; doubles, with jitter, up to retry_max_us
     uint32_t retry_max_us;
-    uint32_t timeout_us;     // then BFT_TIMED_OUT is reported (a write's session stays busy until it ends)
+    uint32_t
+        timeout_us; // then BFT_TIMED_OUT is reported (a write's session stays busy until it ends)
     uint32_t abandon_us;     // and then even that session is given up, its number never used again
     size_t memory_max_bytes; // full replies kept for matching
     uint64_t seed;           // of the jitter and the choice of the designated replica
@@ -201,13 +210,15 @@ struct bft_client_config {
 void bft_client_config_default(struct bft_client_config *cfg);
 
 enum bft_outcome {
-    BFT_AGREED,     // result, sigma, incarnation are set
+    BFT_AGREED,           // result, sigma, incarnation are set
     BFT_UNORDERED_AGREED, // 2f+1 equal unordered replies: result; no sigma
-    BFT_TIMED_OUT,  // not enough replies in time. A write may still execute: BFT_AGREED_LATE may follow
-    BFT_AGREED_LATE, // a timed-out request ended after all: its sigma matters (tombstone), nobody waits
-    BFT_DISAGREED,  // all replicas answered and no quorum of equal results is possible
-    BFT_TOO_LARGE,  // the group says: result over the limit
-    BFT_ABANDONED,  // a timed-out request is given up
+    BFT_TIMED_OUT,   // not enough replies in time. A write may still execute: BFT_AGREED_LATE may
+                     // follow
+    BFT_AGREED_LATE, // a timed-out request ended after all: its sigma matters (tombstone), nobody
+                     // waits
+    BFT_DISAGREED,   // all replicas answered and no quorum of equal results is possible
+    BFT_TOO_LARGE,   // the group says: result over the limit
+    BFT_ABANDONED,   // a timed-out request is given up
 };
 
 struct bft_completion {
@@ -239,7 +250,8 @@ struct bft_client *bft_client_new(const struct bft_client_config *cfg,
                                   const uint8_t (*keys)[CRYPTO_KEY_BYTES]);
 void bft_client_free(struct bft_client *c);
 uint32_t bft_client_free_sessions(const struct bft_client *c);
-/* Starts op (copied) with BFT_READ / BFT_UNORDERED flags; false when no session is free or it is too large. */
+/* Starts op (copied) with BFT_READ / BFT_UNORDERED flags; false when no session is free or it is
+ * too large. */
 bool bft_client_submit(struct bft_client *c, uint64_t cookie, uint32_t flags, const uint8_t *op,
                        size_t op_len, uint64_t now_us);
 void bft_client_input(struct bft_client *c, uint16_t replica, const uint8_t *message, size_t len,
