@@ -63,8 +63,8 @@ static void execute_entry(struct bft_replica *r, struct bft_slot *s) {
     }
     r->executing = true;
     r->ticket++;
-    struct bft_execution e = execution_of(req, r->ticket, BFT_SIGMA(s->sequence, r->execute_index));
-    r->env.execute(r->env.ctx, &e);
+    r->execution = execution_of(req, r->ticket, BFT_SIGMA(s->sequence, r->execute_index));
+    r->env.execute(r->env.ctx, &r->execution);
 }
 
 void bft_execute(struct bft_replica *r) {

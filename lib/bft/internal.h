@@ -140,6 +140,7 @@ struct bft_peer {
 struct bft_unordered {
     struct bft_request *req; // NULL: free
     uint32_t generation;
+    struct bft_execution execution;
 };
 
 struct bft_replica {
@@ -176,6 +177,7 @@ struct bft_replica {
     bool executing, in_execute;
     uint16_t execute_index;
     uint64_t ticket;
+    struct bft_execution execution; // the ordered one that the service has
     struct bft_unordered *unordered;
     uint32_t unordered_hint;
 

@@ -200,7 +200,7 @@ static void node_execute(void *ctx, const struct bft_execution *e) {
     queue_push(c, (struct cluster_message){.at_us = c->now_us + 1 +
                                                     cluster_random(c) % c->o.execute_delay_us,
                                            .to = node->id,
-                                           .execution = true,
+                                           .execution = e,
                                            .ticket = e->ticket,
                                            .data = data,
                                            .len = len});
@@ -340,7 +340,7 @@ void cluster_free(struct cluster *c) {
 void cluster_restart(struct cluster *c, uint16_t id) {
     struct cluster_node *node = &c->nodes[id];
     for (size_t i = 0; i < c->queue_len; i++) // executions of the former life end nowhere
-        if (c->queue[i].execution && c->queue[i].to == id)
+        if (c->queue[i].execution != NULL && c->queue[i].to == id)
             c->queue[i].ticket = 0;
     bft_replica_free(node->replica);
     free(node->log);
@@ -391,9 +391,11 @@ uint64_t cluster_read(struct cluster *c, uint32_t client, uint32_t flags, uint64
 
 static void deliver(struct cluster *c, const struct cluster_message *m) {
     uint32_t n = c->o.replica.group.n;
-    if (m->execution) {
-        if (!c->nodes[m->to].crashed && m->ticket != 0)
-            bft_replica_executed(c->nodes[m->to].replica, m->ticket, m->data, m->len, c->now_us);
+    if (m->execution != NULL) {
+        if (c->nodes[m->to].crashed || m->ticket == 0)
+            return;
+        assert(m->execution->ticket == m->ticket); // it is valid until now
+        bft_replica_executed(c->nodes[m->to].replica, m->ticket, m->data, m->len, c->now_us);
     } else if (cut_off(c, m->to)) {
         return;
     } else if (m->to < n) {

@@ -32,7 +32,8 @@ struct cluster;
 struct cluster_message {
     uint64_t at_us, order;
     uint16_t from, from_endpoint, to, to_endpoint;
-    bool execution; // not a message: an execution of replica `to` that ends
+    /* Not a message: an execution of replica `to` that ends. */
+    const struct bft_execution *execution;
     uint64_t ticket;
     uint8_t *data;
     size_t len;
