@@ -11,7 +11,7 @@ base=${2:-$((20000 + $$ % 20000))}
 replica=$build/app/replica/prophecy-replica
 client=$build/app/replica/bft_client
 dir=$(mktemp -d)
-pids=
+pids='' pid1='' pid3=''
 
 cleanup() {
     status=$?
@@ -69,7 +69,9 @@ sys.exit(0 if r.status == 200 else 1)
 PY
 }
 
-# until COMMAND...: tried again until it holds, for a bounded number of times
+at_least() { [ "$(status_of "$1" "$2")" -ge "$3" ]; }
+
+# until_holds COMMAND...: tried again until it holds, for a bounded number of times
 until_holds() {
     tries=0
     until "$@"; do
@@ -125,7 +127,7 @@ cmp "$dir/out" "$dir/large" || die "GET /large gave other bytes"
 
 say "fast reads from each replica's own listener"
 for i in 0 1 2 3; do
-    until_holds test "$(status_of $i executed)" -ge 8
+    until_holds at_least $i executed 8
     fetch $i /large | cmp - "$dir/large" || die "replica $i serves other bytes"
 done
 
@@ -139,7 +141,14 @@ same_state() {
     done
 }
 until_holds same_state 1 2 3
-until_holds test "$(status_of 0 stable)" -ge 16
+until_holds at_least 0 stable 16
+
+say "backup 1 is frozen for 40 writes, then catches up"
+kill -STOP "$pid1"
+request 204 --count 40 --concurrency 1 PUT /large "$dir/hello"
+kill -CONT "$pid1"
+until_holds same_state 1 2 3
+[ "$(status_of 1 behind)" = False ] || die "backup 1 says that it is behind"
 
 say "backup 3 is killed, the group goes on"
 kill -KILL "$pid3"

@@ -497,7 +497,7 @@ static void client_read(struct client *c) {
 /* The response in its canonical form, as the sketcher would make it. */
 static void client_fetch(struct client *c, const char *request) {
     backend_response_begin(&c->response, strncmp(request, "HEAD", 4) == 0, 16 * MIB, &excluded);
-    CU_ASSERT_EQUAL(send(c->fd, request, strlen(request), MSG_NOSIGNAL), strlen(request));
+    CU_ASSERT_EQUAL((size_t)send(c->fd, request, strlen(request), MSG_NOSIGNAL), strlen(request));
     while (!client_finished(c)) {
         event_base_loop(base, EVLOOP_NONBLOCK);
         client_read(c);
