@@ -44,6 +44,7 @@ static void join_by_arrival(void) {
     CU_ASSERT_FALSE(rig_has_verdict(&rig, &late));
     CU_ASSERT_EQUAL_FATAL(rig.submitted_count, 2);
     rig_start(&rig, &latest, 1, "GET", "/x", NULL); // after the second was handed over
+    CU_ASSERT_EQUAL(rig_fail(&rig, &latest, SKETCHER_FAILED_LOCAL), SKETCHER_STEP_REPLICATE);
     rig_handover(&rig, &latest);
     rig_agree(&rig, 1, 2, "A");
     CU_ASSERT_TRUE(rig_has_verdict(&rig, &late));
