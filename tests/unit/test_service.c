@@ -747,7 +747,7 @@ static void web_request(struct bufferevent *bev, void *arg) {
     const struct step *s = &w->steps[w->step++];
     if (s->reply != NULL && s->then == RESET) {
         // Written at once, so that the reset comes after it.
-        CU_ASSERT_EQUAL(write(bufferevent_getfd(bev), s->reply, strlen(s->reply)),
+        CU_ASSERT_EQUAL((size_t)write(bufferevent_getfd(bev), s->reply, strlen(s->reply)),
                         strlen(s->reply));
         web_reset(w, bev);
         return;
