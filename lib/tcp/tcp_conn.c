@@ -108,8 +108,7 @@ void conn_abort(struct tcp_conn *c, enum tcp_close_reason why) {
 }
 
 void conn_finish_if_done(struct tcp_conn *c) {
-    bool closed = c->state == TCP_STATE_LAST_ACK && (c->flags & CONN_FIN_ACKED) != 0;
-    if (c->state != TCP_STATE_TIME_WAIT && !closed)
+    if (!conn_is_done(c))
         return;
     if (c->recvq.len > 0) {
         // The owner has closed but not yet read; it has that long to take the rest.
@@ -119,7 +118,7 @@ void conn_finish_if_done(struct tcp_conn *c) {
     }
     if ((c->flags & (CONN_ACK_DUE | CONN_ACK_NOW)) != 0)
         tcp_send_ack(c);
-    if (!closed)
+    if (c->state == TCP_STATE_TIME_WAIT)
         time_wait_add(c);
     conn_finish(c, TCP_CLOSED_NORMALLY);
 }

@@ -380,6 +380,10 @@ static void reset_received(struct tcp_conn *c, const struct segment *seg) {
         tcp_challenge_ack(c);
         return;
     }
+    if (conn_is_done(c)) { // RFC 1337; and the owner shall still get what it has not read
+        count(s, TCP_DROP_TCP_SEQUENCE);
+        return;
+    }
     count(s, TCP_RESETS_IN);
     bool refused = c->state == TCP_STATE_SYN_RECEIVED;
     conn_finish(c, refused ? TCP_CLOSED_REFUSED : TCP_CLOSED_RESET);

@@ -458,6 +458,11 @@ void tcp_send_bare(struct tcp_stack *s, const struct segment *to, uint32_t seq, 
                    uint8_t flags, uint16_t window);
 /* The RST that answers a segment without a connection (RFC 9293 3.10.7.1). */
 void tcp_reset_segment(struct tcp_stack *s, const struct segment *seg);
+/* Both directions are over; only the owner may still have to read. */
+static inline bool conn_is_done(const struct tcp_conn *c) {
+    return c->state == TCP_STATE_TIME_WAIT ||
+           (c->state == TCP_STATE_LAST_ACK && (c->flags & CONN_FIN_ACKED) != 0);
+}
 static inline uint32_t conn_queue_end(const struct tcp_conn *c) // the FIN's sequence number
 {
     return c->snd_una + c->sendq.len;

@@ -170,5 +170,7 @@ uint16_t receive_window_field(struct tcp_conn *c, uint8_t scale) {
 
 bool receive_window_opens(const struct tcp_conn *c) {
     uint32_t limit = window_limit(c, c->rcv_scale);
+    if ((c->flags & CONN_FIN_RECEIVED) != 0) // nothing more can come
+        return false;
     return window_gain(c, c->rcv_scale) >= min_u32(limit / 2, 2u * c->mss);
 }
