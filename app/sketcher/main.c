@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define FRAME_RING_ENTRIES 1024u
+#define FRAME_RING_ENTRIES 4096u
 
 static struct app app;
 

@@ -258,6 +258,7 @@ static bool make_bft(struct slow *s) {
     crypto_random(&c.seed, sizeof c.seed);
     c.sessions = cfg->agreement_sessions;
     c.timeout_us = cfg->agreement_timeout_us;
+    c.retry_us = 200000; // a busy group is not a lossy one
     s->bft = bft_client_new(&c, &env, cfg->keys.key);
     return s->bft != NULL;
 }

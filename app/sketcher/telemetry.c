@@ -115,7 +115,7 @@ static int handle_replicas(const char *cmd, const char *params, struct rte_tel_d
     rte_tel_data_start_dict(d);
     for (uint32_t i = 0; i < the_app->cfg.group.replicas; i++) {
         struct rte_tel_data *one = rte_tel_data_alloc();
-        char name[8];
+        char name[16];
         if (one == NULL)
             return -1;
         snprintf(name, sizeof name, "%u", i);
@@ -168,7 +168,7 @@ static int handle_evidence(const char *cmd, const char *params, struct rte_tel_d
             char name[32];
             if (one == NULL)
                 return -1;
-            snprintf(name, sizeof name, "%u-%ju", i, (uintmax_t)records[k].number);
+            snprintf(name, sizeof name, "%u_%ju", i, (uintmax_t)records[k].number);
             add_evidence(one, &records[k]);
             rte_tel_data_add_dict_container(d, name, one, 0);
         }
