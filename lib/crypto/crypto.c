@@ -2,7 +2,6 @@
 #include "crypto/crypto.h"
 
 #include <assert.h>
-#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -95,56 +94,109 @@ void crypto_digest_once(struct crypto_digest *d, const void *data, size_t len,
     crypto_digest_final(d, out);
 }
 
+/*
+ * CMAC by its definition (SP 800-38B 6.2) over one AES-CBC pass: libcrypto's own CMAC enters the
+ * cipher once per block, which takes half as long again for a full datagram.
+ */
+#define BLOCK_BYTES 16u
+#define CBC_STEP_BYTES 1536u
+
 struct crypto_mac {
-    EVP_MAC *mac;
-    EVP_MAC_CTX *ctx;
+    EVP_CIPHER *cipher;
+    EVP_CIPHER_CTX *ctx;
+    uint8_t subkey[2][BLOCK_BYTES]; // K1 for a whole last block, K2 for a padded one
+    uint8_t last[BLOCK_BYTES];      // held back: the last block is special
+    size_t last_len;
 };
 
+static const uint8_t zero_block[BLOCK_BYTES];
+
+static void cbc(struct crypto_mac *m, const uint8_t *in, size_t len, uint8_t *out) {
+    int n = 0;
+    int ok = EVP_EncryptUpdate(m->ctx, out, &n, in, (int)len);
+    assert(ok == 1 && n == (int)len);
+    (void)ok;
+}
+
+/* Multiplication by x in GF(2^128): SP 800-38B 6.1. */
+static void double_block(const uint8_t in[BLOCK_BYTES], uint8_t out[BLOCK_BYTES]) {
+    uint8_t carry = in[0] >> 7;
+    for (size_t i = 0; i < BLOCK_BYTES; i++)
+        out[i] = (uint8_t)(in[i] << 1 | (i + 1 < BLOCK_BYTES ? in[i + 1] >> 7 : 0));
+    out[BLOCK_BYTES - 1] = (uint8_t)(out[BLOCK_BYTES - 1] ^ carry * 0x87);
+}
+
 struct crypto_mac *crypto_mac_new(const uint8_t key[CRYPTO_KEY_BYTES]) {
-    char cipher[] = "AES-128-CBC";
-    OSSL_PARAM params[] = {
-        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_CIPHER, cipher, 0),
-        OSSL_PARAM_construct_end(),
-    };
+    uint8_t l[BLOCK_BYTES];
     struct crypto_mac *m = calloc(1, sizeof *m);
     if (m == NULL)
         return NULL;
-    m->mac = EVP_MAC_fetch(NULL, "CMAC", NULL);
-    m->ctx = m->mac == NULL ? NULL : EVP_MAC_CTX_new(m->mac);
-    if (m->ctx == NULL || EVP_MAC_init(m->ctx, key, CRYPTO_KEY_BYTES, params) != 1) {
+    m->cipher = EVP_CIPHER_fetch(NULL, "AES-128-CBC", NULL);
+    m->ctx = EVP_CIPHER_CTX_new();
+    if (m->cipher == NULL || m->ctx == NULL ||
+        EVP_EncryptInit_ex2(m->ctx, m->cipher, key, zero_block, NULL) != 1 ||
+        EVP_CIPHER_CTX_set_padding(m->ctx, 0) != 1) {
         crypto_mac_free(m);
         return NULL;
     }
+    cbc(m, zero_block, BLOCK_BYTES, l);
+    double_block(l, m->subkey[0]);
+    double_block(m->subkey[0], m->subkey[1]);
+    crypto_wipe(l, sizeof l);
+    crypto_mac_begin(m);
     return m;
 }
 
 void crypto_mac_free(struct crypto_mac *m) {
     if (m == NULL)
         return;
-    EVP_MAC_CTX_free(m->ctx);
-    EVP_MAC_free(m->mac);
+    EVP_CIPHER_CTX_free(m->ctx);
+    EVP_CIPHER_free(m->cipher);
+    crypto_wipe(m, sizeof *m);
     free(m);
 }
 
 void crypto_mac_begin(struct crypto_mac *m) {
-    int ok = EVP_MAC_init(m->ctx, NULL, 0, NULL);
+    int ok = EVP_EncryptInit_ex2(m->ctx, NULL, NULL, zero_block, NULL);
     assert(ok == 1);
     (void)ok;
+    m->last_len = 0;
 }
 
 void crypto_mac_update(struct crypto_mac *m, const void *data, size_t len) {
-    if (len == 0)
-        return;
-    int ok = EVP_MAC_update(m->ctx, data, len);
-    assert(ok == 1);
-    (void)ok;
+    const uint8_t *p = data;
+    uint8_t scratch[CBC_STEP_BYTES];
+    while (len > 0) {
+        if (m->last_len == BLOCK_BYTES) { // more follows, so it was not the last
+            cbc(m, m->last, BLOCK_BYTES, scratch);
+            m->last_len = 0;
+        }
+        size_t whole = m->last_len == 0 ? (len - 1) / BLOCK_BYTES * BLOCK_BYTES : 0;
+        if (whole > sizeof scratch)
+            whole = sizeof scratch;
+        if (whole > 0)
+            cbc(m, p, whole, scratch);
+        p += whole;
+        len -= whole;
+        size_t room = BLOCK_BYTES - m->last_len, n = len < room ? len : room;
+        if (whole == sizeof scratch)
+            continue;
+        memcpy(m->last + m->last_len, p, n);
+        m->last_len += n;
+        p += n;
+        len -= n;
+    }
 }
 
 void crypto_mac_final(struct crypto_mac *m, uint8_t out[CRYPTO_MAC_BYTES]) {
-    size_t n = 0;
-    int ok = EVP_MAC_final(m->ctx, out, &n, CRYPTO_MAC_BYTES);
-    assert(ok == 1 && n == CRYPTO_MAC_BYTES);
-    (void)ok;
+    const uint8_t *subkey = m->subkey[m->last_len == BLOCK_BYTES ? 0 : 1];
+    if (m->last_len < BLOCK_BYTES) {
+        memset(m->last + m->last_len, 0, BLOCK_BYTES - m->last_len);
+        m->last[m->last_len] = 0x80;
+    }
+    for (size_t i = 0; i < BLOCK_BYTES; i++)
+        m->last[i] ^= subkey[i];
+    cbc(m, m->last, BLOCK_BYTES, out);
 }
 
 struct crypto_uhash {
