@@ -21,18 +21,20 @@ static void count(struct writer *w, enum counter which, int64_t step) {
                           memory_order_relaxed);
 }
 
+#ifdef HISTORY_BREAK_VERSION
+#define STEP 0u
+#else
+#define STEP 1u
+#endif
+
 /* From here to change_end all stores have release order (see layout.h). */
 static void change_begin(_Atomic uint64_t *version) {
     assert((OWN(*version) & 1) == 0);
-#ifndef HISTORY_BREAK_VERSION
-    atomic_store_explicit(version, OWN(*version) + 1, memory_order_relaxed);
-#endif
+    atomic_store_explicit(version, OWN(*version) + STEP, memory_order_relaxed);
 }
 
 static void change_end(_Atomic uint64_t *version) {
-#ifndef HISTORY_BREAK_VERSION
-    STORE(*version, OWN(*version) + 1);
-#endif
+    STORE(*version, OWN(*version) + STEP);
 }
 
 /* ---- finding and choosing a slot ---- */

@@ -211,6 +211,30 @@ static void test_update(void) {
     history_free(h);
 }
 
+/* A reader that only ever meets a bucket in change gives up, and says so. */
+static void test_contended(void) {
+    struct history *h = table(ALL_SLOTS, 16, 1);
+    struct sketch_tag q = key(1), u = url(0);
+    struct history_result r;
+    struct place p;
+    update(h, 1, 5, 'A');
+    history_place(h, &q, &u, &p);
+    _Atomic uint64_t *const versions[] = {
+        &h->copy[1].partitions[p.partition].epoch,
+        &h->copy[1].tombstones[p.tombstone_bucket].version,
+        &h->copy[1].buckets[p.bucket[0]].version,
+    };
+    for (size_t i = 0; i < sizeof versions / sizeof versions[0]; i++) {
+        atomic_fetch_add(versions[i], 1);
+        CU_ASSERT_EQUAL(history_lookup(h, 1, &q, &u, NOW_S, &r), HISTORY_CONTENDED);
+        CU_ASSERT_EQUAL(r.sigma, 0);
+        CU_ASSERT_EQUAL(history_lookup(h, 0, &q, &u, NOW_S, &r), HISTORY_HIT); // its own copy only
+        atomic_fetch_add(versions[i], 1);
+        CU_ASSERT(hits(h, 1, 5, 'A'));
+    }
+    history_free(h);
+}
+
 static void test_forget(void) {
     struct history *h = table(ALL_SLOTS, 16, 1);
     struct sketch_tag q = key(1), u = url(0), s = version(2);
@@ -390,6 +414,9 @@ static void test_s22(void) {
         CU_ASSERT(update(h, k, k, k)); // sigma starts again
     CU_ASSERT(hits(h, 1, 1, 1));
     CU_ASSERT(hits(h, ALL_SLOTS, ALL_SLOTS, ALL_SLOTS));
+    history_flush(h, 0); // which goes by what this incarnation has seen
+    CU_ASSERT(!update(h, 1, ALL_SLOTS, 1));
+    CU_ASSERT(update(h, 1, ALL_SLOTS + 1, 1));
     history_free(h);
 }
 
@@ -871,6 +898,7 @@ static const struct unit_case cases[] = {
     {"allocator", test_allocator},
     {"absent keys", test_absent},
     {"update", test_update},
+    {"a bucket in change", test_contended},
     {"forget", test_forget},
     {"one sigma has one sketch", test_one_sigma_one_sketch},
     {"S1: late and older is ignored", test_s1},
