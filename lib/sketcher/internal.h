@@ -45,7 +45,7 @@ static inline uint64_t counter_get(const counter *c) {
 
 /* ---- health.c: whom fast reads are drawn from ---- */
 struct health_replica {
-    bool ejected;
+    atomic_bool ejected; // read by other threads, too
     uint32_t failures_in_row;
     uint64_t eject_us;    // how long the next ejection lasts
     uint64_t probe_at_us; // while ejected

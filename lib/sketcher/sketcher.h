@@ -233,7 +233,7 @@ enum sketcher_step sketcher_fast_failed(struct sketcher_worker *w, struct sketch
 enum sketcher_step sketcher_verdict(struct sketcher_worker *w, struct sketcher_request *r,
                                     const struct sketcher_verdict *v, uint64_t now_us,
                                     bool *suspect);
-/* Is this replica drawn from at the moment? */
+/* Is this replica drawn from at the moment? Any thread may ask. */
 bool sketcher_candidate(const struct sketcher_worker *w, uint32_t replica);
 /* An ejected replica whose time is up, to be probed by the shell (a connect); -1: none. Each is returned once per
  * ejection period; then report the result. */
@@ -323,7 +323,7 @@ void sketcher_slow_handover(struct sketcher_slow *s, const struct sketcher_ticke
  * "Vary: *" are installed; any other agreed status only raises sigma. A timed-out write is released with 504
  * but stays until it ends (BFT_AGREED_LATE or BFT_ABANDONED). A new incarnation resets the partition first; answers
  * of a former one are treated as timed out (the last 16 are remembered). A write that ends without a known sigma
- * (timed out, disagreed, too large) sets a tombstone at the largest sigma seen, so that the next read is replicated.
+ * (abandoned, disagreed, too large) sets a tombstone at the largest sigma seen, so that the next read is replicated.
  */
 void sketcher_slow_completed(struct sketcher_slow *s, uint32_t operation,
                              const struct bft_completion *c, uint64_t now_us);

@@ -368,8 +368,8 @@ static bool check_incarnation(struct sketcher_slow *s, uint64_t incarnation) {
 }
 
 /*
- * Law 3. Where agreement could not say the write's sigma (it may have taken effect or not, now or
- * later), at least what is known of the URL up to now is not believed any more.
+ * Law 3. Where a write ended and agreement could not say its sigma (it took effect or not), at
+ * least what is known of the URL up to now is not believed any more.
  */
 static void set_tombstone(struct sketcher_slow *s, const struct operation *o, uint64_t sigma) {
     if (sigma == 0)
@@ -445,7 +445,8 @@ static struct sketcher_verdict judge(struct sketcher_slow *s, const struct opera
     if (ordered && c->sigma > s->highest_sigma)
         s->highest_sigma = c->sigma;
     if (o->kind == SKETCHER_ORDERED_WRITE) {
-        set_tombstone(s, o, ordered ? c->sigma : 0);
+        if (c->finished)
+            set_tombstone(s, o, ordered ? c->sigma : 0);
         if (c->outcome == BFT_AGREED_LATE)
             count(s, SKETCHER_SLOW_LATE_WRITES);
     }
