@@ -271,8 +271,6 @@ static bool submit_first(struct sketcher_slow *s, uint64_t now_us) {
     }
     o->state = OPERATION_QUEUED;
     s->queue_first = id;
-    if (behind == NONE)
-        s->queue_last = id;
     return false;
 }
 

@@ -154,7 +154,7 @@ static void back_off_doubles(void) {
 static void late_answers(void) {
     static struct rig rig;
     struct rig_request answered, failed;
-    open_health(&rig, 4, 1);
+    open_health(&rig, 7, 2); // room for more ejections
     do
         rig_start(&rig, &answered, 0, "GET", "/x", NULL);
     while (answered.r.replica != 3);

@@ -96,6 +96,7 @@ static void matching(void) {
         {"GET", "/static/../private", SKETCHER_DEFAULT},
         {"GET", "/static/%2e%2e/private", SKETCHER_DEFAULT},
         {"GET", "/static/..%2fprivate", SKETCHER_DEFAULT},
+        {"GET", "/static/%00/../../private", SKETCHER_DEFAULT},
         {"GET", "/st%61tic/a", SKETCHER_DEFAULT},
         {"GET", "/static/caf%C3%A9", SKETCHER_WHITELIST},
         {"GET", "/static/%zz%0", SKETCHER_WHITELIST},
