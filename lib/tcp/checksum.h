@@ -18,4 +18,16 @@ uint16_t checksum_finish(uint64_t sum);
 /* Stores what checksum_finish returned: it is in network order by construction. */
 void checksum_store(uint8_t *p, uint16_t checksum);
 
+/*
+ * The other way, for headers that are being written: sums of the fields' values in host order.
+ * Bytes just stored are not loaded again, which would wait for the stores.
+ */
+static inline uint64_t fields_u32(uint32_t v) {
+    return (v >> 16) + (v & 0xffff);
+}
+/* What checksum_add summed, as a value to be added to fields. */
+uint32_t checksum_of_fields(uint64_t sum);
+/* The complement, to be stored as an integer in network order. */
+uint16_t checksum_finish_fields(uint64_t sum);
+
 #endif

@@ -3,6 +3,7 @@
 #include "tcp/checksum.h"
 #include "tcp/tcp_internal.h"
 
+#define IP_VERSION_AND_LENGTH 0x4500u // version 4, five words, no type of service
 #define IP_TTL 64u
 #define IP_DONT_FRAGMENT 0x4000u
 #define IP_FRAGMENT_MASK 0x3fffu // more fragments, and the offset
@@ -86,16 +87,19 @@ void ip_input(struct tcp_stack *s, unsigned int ifindex, const uint8_t *p, size_
 
 void ip_write_header(struct tcp_stack *s, uint8_t *p, uint32_t src, uint32_t dst, uint8_t protocol,
                      uint16_t payload_bytes, bool dont_fragment) {
-    p[0] = 0x45;
-    p[1] = 0;
-    store_be16(p + 2, (uint16_t)(IP_HEADER_BYTES + payload_bytes));
+    uint16_t total = (uint16_t)(IP_HEADER_BYTES + payload_bytes);
     // The identification means nothing in a datagram that cannot be fragmented (RFC 6864 4.1).
-    store_be16(p + 4, dont_fragment ? 0 : s->ip_id++);
-    store_be16(p + 6, dont_fragment ? IP_DONT_FRAGMENT : 0);
-    p[8] = IP_TTL;
-    p[9] = protocol;
-    store_be16(p + 10, 0);
+    uint16_t id = dont_fragment ? 0 : s->ip_id++;
+    uint16_t fragment = dont_fragment ? IP_DONT_FRAGMENT : 0;
+    uint16_t ttl_protocol = (uint16_t)(IP_TTL << 8 | protocol);
+    uint64_t sum = (uint64_t)IP_VERSION_AND_LENGTH + total + id + fragment + ttl_protocol +
+                   fields_u32(src) + fields_u32(dst);
+    store_be16(p, IP_VERSION_AND_LENGTH);
+    store_be16(p + 2, total);
+    store_be16(p + 4, id);
+    store_be16(p + 6, fragment);
+    store_be16(p + 8, ttl_protocol);
+    store_be16(p + 10, checksum_finish_fields(sum));
     store_be32(p + 12, src);
     store_be32(p + 16, dst);
-    checksum_store(p + 10, checksum_finish(checksum_add(0, p, IP_HEADER_BYTES)));
 }

@@ -54,6 +54,7 @@ struct tcp_conn;
     X(RESETS_OUT, "tcp_resets_out")                                                                \
     X(ARP_IN, "arp_in")                                                                            \
     X(ICMP_ECHO, "icmp_echo")                                                                      \
+    X(ICMP_TOO_BIG, "icmp_fragmentation_needed")                                                   \
     X(UDP_IN, "udp_in")                                                                            \
     X(DROP_SHORT, "drop_frame_short")                                                              \
     X(DROP_ETHERTYPE, "drop_ethertype")                                                            \
@@ -201,6 +202,11 @@ void tcp_conn_set_user(struct tcp_conn *c, void *user);
 void tcp_conn_peer(const struct tcp_conn *c, uint32_t *addr, uint16_t *port);
 void tcp_conn_local(const struct tcp_conn *c, uint32_t *addr, uint16_t *port);
 
+/*
+ * What the three calls queue, and the FIN of tcp_close, leaves at the next tcp_stack_flush at the
+ * latest, so that head and body of a response share segments and carry the acknowledgement. After
+ * tcp_close they refuse.
+ */
 /* Queues a copy; returns the bytes taken (0 when the queue is full: on_writable will follow). */
 size_t tcp_send(struct tcp_conn *c, const void *data, size_t len);
 /* Queues the whole chain and owns it from now on; never refuses (see limits). */
@@ -214,7 +220,9 @@ size_t tcp_send_queued(const struct tcp_conn *c); // bytes not yet acknowledged
 /* Offers what the receive queue holds again (on_data is called from inside). */
 void tcp_recv_resume(struct tcp_conn *c);
 /* FIN after everything queued. Received data is still delivered until on_fin. With linger the
- * data is discarded and acknowledged instead, so that no RST destroys the response on its way. */
+ * data is discarded and acknowledged instead, so that no RST destroys the response on its way;
+ * on_data and on_fin are not called any more. A connection that is not open yet ends at once
+ * (on_closed(ABORTED)). */
 void tcp_close(struct tcp_conn *c, bool linger);
 void tcp_abort(struct tcp_conn *c); // RST; on_closed(ABORTED) is called before this returns
 

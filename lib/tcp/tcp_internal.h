@@ -449,6 +449,8 @@ void tcp_send_syn(struct tcp_conn *c);
 void tcp_send_ack(struct tcp_conn *c);
 /* The first unacknowledged segment again, windows or not. */
 void tcp_retransmit_head(struct tcp_conn *c);
+/* Everything unacknowledged again, as far as the windows allow, from the next flush on. */
+void tcp_resend_all(struct tcp_conn *c);
 void tcp_send_probe(struct tcp_conn *c);
 void tcp_send_reset(struct tcp_conn *c);
 /* RFC 5961 7: an acknowledgement that a forger may ask for, limited. */

@@ -18,22 +18,31 @@ struct tcp_fields {
     uint16_t payload_bytes;
 };
 
-/* Writes the headers around options and payload, which are in place, and sends the frame. */
+static uint16_t segment_checksum(const struct tcp_fields *f, uint16_t len, uint16_t offset_flags,
+                                 const uint8_t *text) {
+    uint64_t pseudo =
+        fields_u32(f->local_addr) + fields_u32(f->remote_addr) + IP_PROTOCOL_TCP + len;
+    uint64_t header = (uint64_t)f->local_port + f->remote_port + fields_u32(f->seq) +
+                      fields_u32(f->ack) + offset_flags + f->window;
+    uint64_t rest = checksum_add(0, text, (size_t)f->option_bytes + f->payload_bytes);
+    return checksum_finish_fields(pseudo + header + checksum_of_fields(rest));
+}
+
+/* Writes the headers before options and payload, which are in place, and sends the frame. */
 static void emit(struct tcp_stack *s, struct tx *tx, const struct tcp_fields *f) {
     uint8_t *ip = tx->data + ETHER_HEADER_BYTES;
     uint8_t *p = ip + IP_HEADER_BYTES;
     uint16_t len = (uint16_t)(TCP_HEADER_BYTES + f->option_bytes + f->payload_bytes);
+    uint16_t offset_flags = (uint16_t)((TCP_HEADER_BYTES + f->option_bytes) / 4 << 12 | f->flags);
     ip_write_header(s, ip, f->local_addr, f->remote_addr, IP_PROTOCOL_TCP, len, true);
     store_be16(p, f->local_port);
     store_be16(p + 2, f->remote_port);
     store_be32(p + 4, f->seq);
     store_be32(p + 8, f->ack);
-    p[12] = (uint8_t)((TCP_HEADER_BYTES + f->option_bytes) << 2);
-    p[13] = f->flags;
+    store_be16(p + 12, offset_flags);
     store_be16(p + 14, f->window);
-    store_be32(p + 16, 0); // checksum, urgent pointer
-    uint64_t sum = checksum_pseudo(f->local_addr, f->remote_addr, IP_PROTOCOL_TCP, len);
-    checksum_store(p + 16, checksum_finish(checksum_add(sum, p, len)));
+    store_be16(p + 16, segment_checksum(f, len, offset_flags, p + TCP_HEADER_BYTES));
+    store_be16(p + 18, 0); // urgent pointer
     count(s, TCP_SEGMENTS_OUT);
     tx_finish(s, tx, (uint16_t)(ETHER_HEADER_BYTES + IP_HEADER_BYTES + len));
 }
@@ -279,6 +288,13 @@ void tcp_retransmit_head(struct tcp_conn *c) {
         c->snd_nxt += len + fin;
         c->sendq.next = at;
     }
+}
+
+void tcp_resend_all(struct tcp_conn *c) {
+    c->flags &= ~(uint32_t)CONN_TIMING;
+    c->snd_nxt = c->snd_una;
+    c->sendq.next = (struct send_cursor){0};
+    conn_list_output(c);
 }
 
 /* RFC 9293 3.8.6.1; or, with a window too small to be worth a segment, the override of 3.8.6.2.1.

@@ -107,8 +107,7 @@ static void retransmit_timeout(struct tcp_conn *c) {
     congestion_on_timeout(c);
     back_off(c);
     // Everything not acknowledged counts as lost and is sent again as the window opens.
-    c->snd_nxt = c->snd_una;
-    c->sendq.next = (struct send_cursor){0};
+    tcp_resend_all(c);
     tcp_retransmit_head(c);
     conn_arm(c, DEADLINE_RETRANSMIT, s->now_us + conn_rto_us(c));
 }

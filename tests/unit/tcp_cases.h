@@ -42,6 +42,7 @@
     X(test_challenge_limit, "challenge acknowledgements are limited")                              \
     X(test_ack_rules, "impossible acknowledgements")                                               \
     X(test_probe, "zero-window probes")                                                            \
+    X(test_path_mtu, "path MTU")                                                                   \
     X(test_silly_window, "silly window avoidance")                                                 \
     X(test_retransmit_timer, "retransmission time-out, back-off, giving up")                       \
     X(test_delayed_ack, "delayed acknowledgement")                                                 \

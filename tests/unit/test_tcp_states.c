@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The state machine of one instance (B) against segments made by hand, as if from A. */
+#include "tcp/bytes.h"
 #include "tcp/tcp_internal.h"
 #include "tcp_cases.h"
 #include "tcp_pair.h"
@@ -563,6 +564,60 @@ void test_probe(void) {
         pair_run_for(&p, 61000000);
     }
     CU_ASSERT_EQUAL(server.why, TCP_CLOSED_TIMEOUT);
+    pair_free(&p);
+}
+
+/* ICMP "fragmentation needed" that quotes a segment of B. */
+static void too_big(uint16_t mtu, uint32_t seq, uint16_t remote_port) {
+    uint8_t frame[200], icmp[8 + 20 + 8] = {3, 4};
+    icmp[6] = (uint8_t)(mtu >> 8);
+    icmp[7] = (uint8_t)mtu;
+    uint8_t *ip = icmp + 8;
+    ip[0] = 0x45;
+    ip[9] = 6;
+    store_be32(ip + 12, PAIR_B);
+    store_be32(ip + 16, PAIR_A);
+    store_be16(ip + 20, PAIR_PORT);
+    store_be16(ip + 22, remote_port);
+    store_be32(ip + 24, seq);
+    a->seen_count = 0;
+    hand_give(&p, 1, frame, hand_icmp_frame(frame, icmp, sizeof icmp));
+    pair_run_for(&p, 600);
+}
+
+void test_path_mtu(void) {
+    static const uint8_t mss[] = {2, 4, 5, 0xb4};
+    uint8_t frame[200];
+    struct hand_tcp t = {.src_port = PEER_PORT,
+                         .dst_port = PAIR_PORT,
+                         .seq = PEER_ISN,
+                         .flags = TCP_SYN,
+                         .window = 60000,
+                         .options = mss,
+                         .option_bytes = 4};
+    hand_init(NULL);
+    hand_give(&p, 1, frame, hand_tcp_frame(frame, &t));
+    pair_run_for(&p, 600);
+    iss = seq_of(&a->seen[0]);
+    server.to_send = 3000;
+    give(TCP_ACK, PEER_ISN + 1, iss + 1, 60000, NULL, 0);
+    CU_ASSERT_EQUAL(a->seen_count, 3);
+    too_big(1000, iss, PEER_PORT);        // acknowledged long ago
+    too_big(1000, iss + 3001, PEER_PORT); // never sent
+    too_big(1000, iss + 1, PEER_PORT + 1);
+    too_big(1500, iss + 1, PEER_PORT); // nothing smaller
+    CU_ASSERT_EQUAL(counter(TCP_DROP_ICMP), 4);
+    expect_silence();
+    too_big(1000, iss + 1461, PEER_PORT);
+    CU_ASSERT_EQUAL(counter(TCP_ICMP_TOO_BIG), 1);
+    CU_ASSERT_EQUAL_FATAL(a->seen_count, 4); // 960, 960, 960, 120
+    CU_ASSERT_EQUAL(seq_of(&a->seen[0]), iss + 1);
+    CU_ASSERT_EQUAL(payload_of(&a->seen[0]), 960);
+    CU_ASSERT_EQUAL(payload_of(&a->seen[3]), 120);
+    too_big(68, iss + 1, PEER_PORT);
+    CU_ASSERT_EQUAL(payload_of(&a->seen[0]), 512); // not below 552 in all
+    give(TCP_ACK, PEER_ISN + 1, iss + 3001, 60000, NULL, 0);
+    CU_ASSERT_EQUAL(server.sent_events, 1);
     pair_free(&p);
 }
 
