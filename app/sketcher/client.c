@@ -245,7 +245,9 @@ static void request_begin(struct client *c, struct http_request *q, const uint8_
     r->method = q->method;
     r->http_1_0 = q->version_minor == 0;
     r->keep_alive = q->keep_alive && ++c->served < w->l.app->cfg.requests_per_connection;
-    r->step = sketcher_start(w->core, &r->life, q, has_body, w->l.now_us);
+    // The time of this very moment: stamped any earlier, a read could join one that a write
+    // overtook (S6).
+    r->step = sketcher_start(w->core, &r->life, q, has_body, shell_now_us());
     bool fits = (!r->life.read || keep_conditions(r, q));
     if (!q->chunked)
         fits = fits && serialise_op(r, q, q->has_content_length, q->content_length);

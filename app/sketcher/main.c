@@ -94,6 +94,7 @@ static bool make_history(void) {
         app.cfg.history_copies = rte_socket_count() > 0 ? rte_socket_count() : 1;
     c.copies = app.cfg.history_copies;
     crypto_random(c.seed, sizeof c.seed);
+    app.history_bytes = history_bytes(&c);
     app.history = history_new(&c);
     if (app.history == NULL)
         fprintf(stderr,

@@ -356,6 +356,7 @@ struct app {
     struct rte_mempool *chunks;
     struct sketch_secret secret;
     struct history *history;
+    size_t history_bytes;   // of one copy, tombstones included
     struct worker *workers; // [cfg.workers]
     struct slow *slows;     // [cfg.slow_paths]
     uint64_t epoch;         // of this life: datagrams

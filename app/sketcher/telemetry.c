@@ -213,6 +213,8 @@ static int handle_history(const char *cmd, const char *params, struct rte_tel_da
     history_stats(the_app->history, &s);
     rte_tel_data_start_dict(d);
     rte_tel_data_add_dict_u64(d, "copies", the_app->cfg.history_copies);
+    rte_tel_data_add_dict_u64(d, "bytes_per_copy", the_app->history_bytes);
+    rte_tel_data_add_dict_u64(d, "bytes_per_entry", HISTORY_BUCKET_BYTES / HISTORY_BUCKET_SLOTS);
     rte_tel_data_add_dict_u64(d, "capacity", s.capacity);
     rte_tel_data_add_dict_u64(d, "entries", s.entries);
     rte_tel_data_add_dict_u64(d, "installs", s.installs);
