@@ -50,9 +50,9 @@ struct backend_service {
     struct bufferevent *connection;
     struct event *timer; // time-out in SENT, back-off in WAIT, the next start in IDLE
     enum backend_phase phase;
-    bool connection_used; // has carried a response: may be closed under us
-    bool got_bytes;       // of this response
-    const struct bft_execution *queue[QUEUE_MAX];
+    bool connection_used;                  // has carried a response: may be closed under us
+    bool got_bytes;                        // of this response
+    struct bft_execution queue[QUEUE_MAX]; // the operations themselves stay where they are
     uint32_t head, count;
     struct http_request request;
     const uint8_t *body;
@@ -71,7 +71,7 @@ static void arm(struct backend_service *s, uint32_t ms) {
 
 static const struct bft_execution *current(const struct backend_service *s) {
     assert(s->count > 0);
-    return s->queue[s->head];
+    return &s->queue[s->head];
 }
 
 static void close_connection(struct backend_service *s) {
@@ -335,7 +335,7 @@ static void backend_execute(struct service *base, const struct bft_execution *e)
         s->base.done(s->base.done_ctx, e->ticket, NULL, 0);
         return;
     }
-    s->queue[(s->head + s->count) % QUEUE_MAX] = e;
+    s->queue[(s->head + s->count) % QUEUE_MAX] = *e;
     s->count++;
     if (s->phase == PHASE_IDLE && s->count == 1)
         start_next(s);

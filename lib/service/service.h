@@ -45,7 +45,7 @@ struct service_counter {
 
 struct service_ops {
     const char *name;
-    /* e and what it points to stay valid until done is called. */
+    /* e is borrowed for the call; e->op stays valid until done is called. */
     void (*execute)(struct service *s, const struct bft_execution *e);
     void (*state_digest)(struct service *s, uint64_t sequence, uint8_t out[CRYPTO_DIGEST_BYTES]);
     /* Starts answering fast reads on its own HTTP listener; NULL: the service has a server of its

@@ -282,7 +282,8 @@ static int report(const struct client *c) {
     for (uint16_t r = 0; r < c->group.replicas; r++)
         fprintf(stderr, "%s%" PRIu64, r == 0 ? "" : ",", bft_client_wrong_replies(c->bft, r));
     fprintf(stderr, "\n");
-    fwrite(c->body, 1, c->body_len, stdout);
+    if (c->body_len > 0)
+        fwrite(c->body, 1, c->body_len, stdout);
     return c->agreed == c->options.count ? 0 : 1;
 }
 

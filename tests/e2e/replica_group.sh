@@ -1,13 +1,14 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
 # Four prophecy-replica processes on loopback with the store, and a direct client: PUT, GET, HEAD, DELETE, a 10 MiB
-# object both ways, a killed backup, a frozen one, many requests at once. No root needed.
+# object both ways, a killed backup, a frozen one, many requests at once. Then the same group with the http service, each
+# replica with a web server of its own. No root needed.
 #
 #   tests/e2e/replica_group.sh BUILD-DIR [BASE-PORT]
 set -eu
 
 build=${1:?usage: $0 BUILD-DIR [BASE-PORT]}
-base=${2:-$((20000 + $$ % 20000))}
+base=${2:-$((20000 + $$ % 12000))}
 replica=$build/app/replica/prophecy-replica
 client=$build/app/replica/bft_client
 dir=$(mktemp -d)
@@ -183,10 +184,68 @@ for args in "" "fly" "run --grup x" "run" "run --group" "run --group $dir/group.
 done
 
 say "a clean end"
-for i in 0 1 2; do
-    eval "kill -TERM \$pid$i"
-    eval "wait \$pid$i" || die "replica $i ended with status $?"
-    [ ! -e "$dir/$i.sock" ] || die "replica $i left its control socket"
+end_replicas() {
+    for i in "$@"; do
+        eval "kill -TERM \$pid$i"
+        eval "wait \$pid$i" || die "replica $i ended with status $?"
+        [ ! -e "$dir/$i.sock" ] || die "replica $i left its control socket"
+    done
+    pids=
+}
+end_replicas 0 1 2
+
+say "the http service: a web server behind each replica, which says what identity a write came with"
+cat >"$dir/web.py" <<'PY'
+import http.server, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+    def answer(self, body):
+        self.send_response(200)
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def do_GET(self):
+        self.answer(self.path.encode() * 1000)
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers['Content-Length']))
+        self.answer(self.headers['X-Prophecy-Request'].encode() + b' ' + body)
+    def log_message(self, *args):
+        pass
+http.server.ThreadingHTTPServer(('127.0.0.1', int(sys.argv[1])), Handler).serve_forever()
+PY
+for i in 0 1 2 3; do
+    python3 "$dir/web.py" $((base + 100 + i)) 2>"$dir/web-$i.log" &
+    eval "web$i=$!"
+    pids="$pids $!"
 done
-pids=
+for i in 0 1 2 3; do
+    "$replica" run --group "$dir/group.conf" --id $i --keys "$dir/keys/replica-$i.key" \
+        --service http --backend "127.0.0.1:$((base + 100 + i))" --backend-timeout-ms 2000 \
+        --control "$dir/$i.sock" 2>"$dir/$i.log" &
+    eval "pid$i=$!"
+    pids="$pids $!"
+done
+for i in 0 1 2 3; do until_holds grep -q "ready" "$dir/$i.log"; done
+web_answers() { fetch "$1" / >/dev/null 2>&1; }
+for i in 0 1 2 3; do until_holds web_answers $i; done
+request 200 --count 50 --concurrency 8 GET /abc
+[ "$(wc -c <"$dir/out")" -eq 4000 ] || die "GET gave other bytes"
+request 200 POST /form "$dir/hello"
+grep -Eqx '[0-9a-f]+-4-0-[0-9]+-[0-9]+ hello' "$dir/out" || die "the write came as: $(cat "$dir/out")"
+
+say "one web server ends: its replica stays silent, the group answers"
+# shellcheck disable=SC2154
+kill "$web2"
+wait "$web2" 2>/dev/null || true
+request 200 --count 20 GET /abc
+failed_at_2() { [ "$(status_of 2 bft.execute_failed)" -ge 20 ]; }
+until_holds failed_at_2
+[ "$(status_of 0 bft.execute_failed)" -eq 0 ] || die "replica 0 failed too"
+
+say "all replicas end, web servers too"
+webs=
+for i in 0 1 3; do eval "webs=\"\$webs \$web$i\""; done
+for pid in $webs; do kill "$pid"; done
+for pid in $webs; do wait "$pid" 2>/dev/null || true; done
+end_replicas 0 1 2 3
 say "ok"
