@@ -216,8 +216,7 @@ static void request_ready(struct client *c) {
 static uint16_t refuse(const struct client *c, const struct http_request *q) {
     if (q->method == HTTP_TRACE || q->method == HTTP_CONNECT)
         return 405;
-    if (q->has_content_length &&
-        q->content_length > c->w->l.app->cfg.group.request_max_bytes - SHELL_BLOCK_BYTES)
+    if (q->has_content_length && q->content_length > c->w->l.app->cfg.group.request_max_bytes)
         return 413;
     return 0;
 }
@@ -308,7 +307,8 @@ static size_t take_head(struct client *c, const uint8_t *data, size_t len) {
 
 static bool body_append(struct client *c, struct buf_chain *to, const uint8_t *data, size_t len) {
     struct app *app = c->w->l.app;
-    if (to->len + len > app->cfg.group.request_max_bytes - SHELL_BLOCK_BYTES) {
+    // Of a body whose length was announced, request_begin has judged it.
+    if (c->chunked && to->len + len > app->cfg.group.request_max_bytes) {
         count(&c->w->l, SHELL_BODY_TOO_LARGE);
         reject(c, 413);
         return false;

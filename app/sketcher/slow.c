@@ -249,8 +249,8 @@ static bool make_bft(struct slow *s) {
         .incarnation = cfg->group.incarnation,
         .read_optimisation = cfg->group.read_optimisation,
         .unordered_writes = cfg->group.unordered_writes,
-        .request_max_bytes = cfg->group.request_max_bytes,
-        .result_max_bytes = cfg->group.response_max_bytes + SHELL_BLOCK_BYTES,
+        .request_max_bytes = group_operation_max_bytes(&cfg->group),
+        .result_max_bytes = group_result_max_bytes(&cfg->group),
     };
     c.principal = (uint16_t)(cfg->group.replicas + cfg->client);
     c.endpoint = (uint16_t)s->slow_index;
@@ -273,8 +273,9 @@ static bool make_datagram(struct slow *s) {
         .endpoint = (uint16_t)s->slow_index,
     };
     c.epoch = s->l.app->epoch;
-    size_t op = cfg->group.request_max_bytes, result = cfg->group.response_max_bytes;
-    c.message_max_bytes = (op > result ? op : result) + 2 * SHELL_BLOCK_BYTES;
+    size_t op = group_operation_max_bytes(&cfg->group);
+    size_t result = group_result_max_bytes(&cfg->group);
+    c.message_max_bytes = (op > result ? op : result) + SHELL_BLOCK_BYTES;
     s->datagram = datagram_new(&c, &env);
     if (s->datagram == NULL)
         return false;
@@ -309,7 +310,7 @@ bool slow_init(struct slow *s, struct app *app, uint32_t slow_index, unsigned in
     TAILQ_INIT(&s->results);
     if (!lcore_init(&s->l, app, app->cfg.workers + slow_index, id, &limits, udp_input))
         return false;
-    s->scratch_bytes = app->cfg.group.request_max_bytes + SHELL_BLOCK_BYTES;
+    s->scratch_bytes = group_operation_max_bytes(&app->cfg.group);
     s->scratch = malloc(s->scratch_bytes);
     s->digest = crypto_digest_new();
     if (s->scratch == NULL || s->digest == NULL || !make_bft(s) || !make_datagram(s) ||
