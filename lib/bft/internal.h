@@ -58,6 +58,7 @@ struct bft_pending_table {
 struct bft_entry {
     struct bft_batch_entry named;
     struct bft_request *req;       // NULL: not here yet
+    bool doubted;                  // req was not authentic when it came
     struct bft_entry *wanted_next; // chain of entries without a body, by digest
     struct bft_slot *slot;
 };

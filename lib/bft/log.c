@@ -120,16 +120,21 @@ void bft_attach(struct bft_replica *r, struct bft_entry *e, struct bft_request *
     e->req = req;
     req->refs++;
     e->slot->missing--;
-    if (!req->authentic) {
+    e->doubted = !req->authentic;
+    if (e->doubted) {
         e->slot->doubted++;
         r->doubted_count++;
     }
 }
 
 static void stop_doubting(struct bft_replica *r, struct bft_slot *s) {
+    if (s->doubted == 0)
+        return;
     assert(r->doubted_count >= s->doubted);
     r->doubted_count -= s->doubted;
     s->doubted = 0;
+    for (uint16_t i = 0; i < s->count; i++)
+        s->entries[i].doubted = false;
 }
 
 void bft_doubt_settle(struct bft_replica *r, const struct bft_request *req) {
@@ -139,11 +144,10 @@ void bft_doubt_settle(struct bft_replica *r, const struct bft_request *req) {
         struct bft_slot *s = bft_slot_find(r, seq);
         bool settled = false;
         for (uint16_t i = 0; s != NULL && s->doubted > 0 && i < s->count; i++) {
-            const struct bft_entry *e = &s->entries[i];
-            if (e->req == NULL || e->req->authentic ||
-                memcmp(e->req->digest, req->digest, CRYPTO_DIGEST_BYTES) != 0)
+            struct bft_entry *e = &s->entries[i];
+            if (!e->doubted || memcmp(e->named.digest, req->digest, CRYPTO_DIGEST_BYTES) != 0)
                 continue;
-            e->req->authentic = true;
+            e->doubted = false;
             s->doubted--;
             r->doubted_count--;
             settled = true;
@@ -189,6 +193,7 @@ void bft_slot_set_content(struct bft_replica *r, struct bft_slot *s,
         struct bft_entry *e = &s->entries[i];
         bft_get_entry(&entries, &e->named);
         e->req = NULL;
+        e->doubted = false;
         struct bft_pending *p = bft_pending_find(r, &e->named.session);
         if (p != NULL && entry_names(e, &p->req->session, p->req->number, p->req->digest)) {
             bft_attach(r, e, p->req);

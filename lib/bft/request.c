@@ -269,6 +269,21 @@ static void request_relayed(struct bft_replica *r, const struct bft_request_msg 
     bft_request_unref(r, req);
 }
 
+/* Gives a client's request to the batches that name it, or lets it wait for one. */
+static void request_take(struct bft_replica *r, struct bft_request *req) {
+    struct bft_pending *p = bft_pending_find(r, &req->session);
+    if (p == NULL || p->req->number < req->number) {
+        /* Pending first: it makes later copies duplicates, also while the batch is under way. */
+        bool next_batch;
+        if (pending_put(r, req) &&
+            bft_wanted(r, &req->session, req->number, req->digest, &next_batch))
+            bft_pending_dequeue(r, bft_pending_find(r, &req->session));
+    }
+    bft_wanted_attach(r, req);
+    bft_doubt_settle(r, req);
+    bft_propose(r);
+}
+
 /* From the client, and new. */
 static void request_direct(struct bft_replica *r, const struct bft_request_msg *m,
                            const uint8_t *data, size_t len) {
@@ -288,19 +303,10 @@ static void request_direct(struct bft_replica *r, const struct bft_request_msg *
     memcpy(req->digest, digest, sizeof digest);
     req->authentic = true;
     bft_count(r, BFT_REPLICA_REQUESTS);
-    if ((m->flags & BFT_UNORDERED) != 0) {
+    if ((m->flags & BFT_UNORDERED) != 0)
         bft_execute_unordered(r, req);
-    } else {
-        /* Pending first: it makes later copies duplicates, also while the batch is under way. */
-        bool kept = pending_put(r, req);
-        struct bft_pending *p = kept ? bft_pending_find(r, &req->session) : NULL;
-        if (r->wanted_count > 0 && p != NULL &&
-            bft_wanted(r, &m->session, m->number, digest, &next_batch))
-            bft_pending_dequeue(r, p);
-        bft_wanted_attach(r, req);
-        bft_doubt_settle(r, req);
-        bft_propose(r);
-    }
+    else
+        request_take(r, req);
     bft_request_unref(r, req);
 }
 
@@ -339,6 +345,8 @@ static bool request_known(struct bft_replica *r, const struct bft_request_msg *m
         return false;
     if (m->number == p->req->number)
         request_again(r, p, m);
+    else if (r->wanted_count + r->doubted_count > 0)
+        return false; // overtaken, but a batch may name it
     else
         bft_count(r, BFT_REPLICA_DROP_OLD_REQUEST);
     return true;

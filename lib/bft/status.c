@@ -99,7 +99,7 @@ static void repropose(struct bft_replica *r) {
 void bft_status_timer(struct bft_replica *r) {
     if (r->now_us < r->status_us)
         return;
-    bool is_stuck = stuck(r);
+    bool is_stuck = stuck(r) && !bft_behind(r); // who is behind asks now and then only
     if (is_stuck) {
         repropose(r);
         r->status_attempts++;
@@ -136,8 +136,11 @@ static uint32_t answer_sequence(struct bft_replica *r, uint16_t to, uint8_t has,
 
 static void answer(struct bft_replica *r, uint16_t to, const struct bft_status_msg *m) {
     uint32_t sent = bft_checkpoint_resend(r, to, m->last_stable);
-    for (uint32_t i = 0; i < ANSWER_SEQUENCES; i++) {
-        const struct bft_slot *s = bft_slot_find(r, m->last_executed + 1 + i);
+    uint64_t next = m->last_executed + 1, end = m->last_stable + r->cfg.log_window;
+    if (next < bft_log_oldest(r))
+        end = 0; // the checkpoint said that what it needs is gone: the rest is of no use to it
+    for (uint32_t i = 0; i < ANSWER_SEQUENCES && next + i <= end; i++) {
+        const struct bft_slot *s = bft_slot_find(r, next + i);
         if (s != NULL)
             sent += answer_sequence(r, to, i < m->count ? m->bits[i] : 0,
                                     m->h.designated == r->cfg.self, s);

@@ -11,6 +11,7 @@ static void check_normal(uint32_t n, uint32_t f) {
     struct cluster_options o;
     cluster_options_default(&o, n, f);
     struct cluster *c = cluster_new(&o);
+    cluster_run(c, SECOND_US / 100);
     for (uint64_t id = 1; id <= 20; id++) {
         uint64_t cookie = cluster_write(c, 0, id, 10);
         CU_ASSERT_TRUE_FATAL(cluster_settle(c, SECOND_US));
@@ -222,6 +223,8 @@ static void test_session_eviction(void) {
     cluster_options_default(&o, 4, 1);
     o.replica.sessions_max = 4;
     o.client.sessions = 16;
+    o.delay_min_us = o.delay_max_us =
+        100; // in order: else a late request of 16 at once may be too late
     struct cluster *c = cluster_new(&o);
     c->filter = record;
     c->filter_ctx = &rec;
@@ -345,6 +348,11 @@ static void test_pending_limit(void) {
     o.client.sessions = 40;
     o.client.timeout_us = 60 * (uint32_t)SECOND_US;
     struct cluster *c = cluster_new(&o);
+    for (uint32_t client = 0; client < 2; client++) {
+        cluster_write(c, client, 200 + client,
+                      10); // a replica cannot vouch for the first of a life
+        CU_ASSERT_TRUE_FATAL(cluster_settle(c, SECOND_US));
+    }
     for (uint64_t id = 1; id <= 40; id++)
         cluster_write(c, 0, id, 10);
     uint64_t other = cluster_write(c, 1, 100, 10);
@@ -354,7 +362,7 @@ static void test_pending_limit(void) {
     CU_ASSERT_TRUE(cluster_counter(c, 0, BFT_REPLICA_DROP_QUEUE_FULL) >= 20);
     CU_ASSERT_TRUE(cluster_settle(c, 60 * SECOND_US));
     CU_ASSERT_TRUE(cluster_logs_agree(c));
-    CU_ASSERT_EQUAL(c->nodes[0].log_len, 41);
+    CU_ASSERT_EQUAL(c->nodes[0].log_len, 43);
     cluster_free(c);
 }
 
@@ -423,10 +431,10 @@ static void test_watermarks(void) {
     CU_ASSERT_EQUAL(cluster_counter(c, 1, BFT_REPLICA_DROP_VIEW), 1);
     post_vote(c, 3, 1, BFT_MSG_PREPARE, 0, 42, 78);
     CU_ASSERT_EQUAL(cluster_counter(c, 1, BFT_REPLICA_DROP_INCARNATION), 1);
-    post_vote(c, 0, 1, BFT_MSG_PREPARE, 0, 42, 77); // the primary does not prepare
-    post_vote(c, 4, 1, BFT_MSG_PREPARE, 0, 42, 77); // nor does a client
-    CU_ASSERT_EQUAL(cluster_counter(c, 1, BFT_REPLICA_DROP_SENDER), 2);
     CU_ASSERT_EQUAL(cluster_status(c, 1).highest_seen, 40); // one replica's word is none
+    post_vote(c, 0, 1, BFT_MSG_PREPARE, 0, 42, 77);         // the primary does not prepare
+    post_vote(c, 4, 1, BFT_MSG_PREPARE, 0, 42, 77);         // nor does a client
+    CU_ASSERT_EQUAL(cluster_counter(c, 1, BFT_REPLICA_DROP_SENDER), 2);
     uint64_t cookie = cluster_write(c, 0, 41, 1);
     CU_ASSERT_TRUE_FATAL(cluster_settle(c, SECOND_US));
     CU_ASSERT_EQUAL(cluster_request(c, cookie)->last, BFT_AGREED);
@@ -511,12 +519,14 @@ static void test_truncated_input(void) {
     bft_replica_counters(victim, counters);
     CU_ASSERT_TRUE(counters[BFT_REPLICA_DROP_MALFORMED] > 1000);
     CU_ASSERT_EQUAL(done, 0); // none of it made the replica do anything
+    uint64_t unknown = counters[BFT_REPLICA_DROP_TYPE];
     for (uint8_t type = 0; type < 64; type++) {
         const uint8_t message[BFT_HEADER_BYTES] = {type};
         bft_replica_input(victim, 1, 0, message, sizeof message, 0);
     }
     bft_replica_counters(victim, counters);
-    CU_ASSERT_EQUAL(counters[BFT_REPLICA_DROP_TYPE], 64 - 7); // replies too: no client here
+    CU_ASSERT_EQUAL(counters[BFT_REPLICA_DROP_TYPE] - unknown,
+                    64 - 7); // replies too: no client here
     bft_replica_free(victim);
     cluster_free(c);
 }

@@ -223,8 +223,8 @@ void test_silenced_beyond_window(void) {
     CU_ASSERT_TRUE(st.highest_seen >= 96);
     uint64_t sent = c->messages;
     cluster_run(c, 16 * SECOND_US);
-    /* It asks every interval and the others answer: a few messages each time, not a flood. */
-    CU_ASSERT_TRUE(c->messages - sent < 16 * 20 * 3 * 12);
+    /* It asks now and then, and the others do not send what it cannot use. */
+    CU_ASSERT_TRUE(c->messages - sent < 16 * 2 * 12 * 5);
     write_some(c, 101, 150); // the others go on without it
     CU_ASSERT_EQUAL(cluster_status(c, 3).last_executed, 5);
     CU_ASSERT_TRUE(cluster_logs_agree(c));
@@ -316,7 +316,8 @@ void test_lying_replica(void) {
         cluster_run(c, 1000);
     }
     const struct bft_client *client = c->clients[0].client;
-    CU_ASSERT_EQUAL(bft_client_wrong_replies(client, 3), 100);
+    /* Bytes that do not fit a right digest go unseen when nobody needed them. */
+    CU_ASSERT_TRUE(bft_client_wrong_replies(client, 3) >= 75);
     CU_ASSERT_EQUAL(bft_client_wrong_replies(client, 0), 0);
     CU_ASSERT_EQUAL(bft_client_wrong_replies(client, 1), 0);
     CU_ASSERT_EQUAL(bft_client_wrong_replies(client, 2), 0);
@@ -472,8 +473,8 @@ void test_repeating_primary(void) {
      */
     CU_ASSERT_EQUAL(c->nodes[1].log_len, 0);
     for (uint16_t r = 1; r < 4; r++)
-        for (uint32_t k = 0; k < 3; k++)
-            cluster_post(c, 4, r, f[k].message, f[k].len, 10 + k);
+        for (uint32_t k = 0; k < 3; k++) // the newest first: the older ones are wanted all the same
+            cluster_post(c, 4, r, f[2 - k].message, f[2 - k].len, 10 + k);
     cluster_run(c, SECOND_US);
     for (uint16_t r = 1; r < 4; r++) {
         CU_ASSERT_EQUAL(cluster_status(c, r).last_executed, 2);
@@ -589,8 +590,11 @@ void test_failing_backend(void) {
     cluster_run(c, 6 * SECOND_US);
     CU_ASSERT_EQUAL(cluster_request(c, cookie)->last, BFT_TIMED_OUT);
     CU_ASSERT_EQUAL(cluster_counter(c, 0, BFT_REPLICA_REPLIES_CACHED), 0);
-    failing = 0;
-    write_some(c, 12, 12);
+    failing = 0; // the next one is executed and answered by all
+    cookie = cluster_write(c, 0, 12, 10);
+    cluster_run(c, SECOND_US);
+    CU_ASSERT_EQUAL(cluster_request(c, cookie)->last, BFT_AGREED);
+    check_result(cluster_request(c, cookie), 12, 10);
     cluster_free(c);
 }
 
