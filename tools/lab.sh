@@ -64,7 +64,7 @@ lab_forget() {
     local pages
     pages=$(cat "$1/hugepages" 2>/dev/null || echo 0)
     [ "$pages" = 0 ] || lab_hugepages_add $((-pages)) >/dev/null
-    rm -f "$1/hugepages" "$1/init"
+    rm -f "$1/hugepages" "$1/init" "$1/name"
     rmdir "$1" "$LAB_STATE" 2>/dev/null
 }
 
@@ -103,6 +103,7 @@ lab_enter() {
     lab_sweep
     local state=$LAB_STATE/$$ rc=0 warden inner
     mkdir -p "$state"
+    basename "$0" >"$state/name"
     trap 'LAB_SIGNAL=INT' INT
     trap 'LAB_SIGNAL=TERM' TERM
     trap 'LAB_SIGNAL=HUP' HUP
@@ -155,12 +156,21 @@ lab_kill_later() {
     done
 }
 
-# Runs a command in namespace NS of the lab of process PID, from outside.
+# PIDs of the labs that scripts called NAME run.
+lab_find() {
+    local dir
+    for dir in "$LAB_STATE"/*; do
+        [ "$(cat "$dir/name" 2>/dev/null)" = "$1" ] && [ -e "/proc/${dir##*/}" ] && echo "${dir##*/}"
+    done
+}
+
+# lab_visit PID NS COMMAND...: in the lab of process PID, from outside.
 lab_visit() {
     local init ns=$2
     init=$(cat "$LAB_STATE/$1/init" 2>/dev/null) || lab_die "no lab of process $1 is running"
     shift 2
-    exec nsenter --target "$init" --mount --pid --ipc --net="/proc/$init/root/run/netns/$ns" -- "$@"
+    exec nsenter --target "$init" --mount --pid --ipc --net="/proc/$init/root/run/netns/$ns" -- \
+        env -C "$PWD" "$@"
 }
 
 # ---- inside: begin and end
@@ -384,7 +394,7 @@ lab_group() {
     } >$LAB/conf/group.conf
     rm -rf $LAB/conf/keys
     "$PROPHECY_BIN/app/replica/prophecy-replica" keygen --group $LAB/conf/group.conf \
-        --out $LAB/conf/keys >/dev/null
+        --out $LAB/conf/keys >/dev/null 2>$LAB/log/keygen || { cat $LAB/log/keygen >&2 && return 1; }
 }
 
 # lab_replica I OPTIONS...: started, not waited for.
