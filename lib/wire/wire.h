@@ -44,7 +44,8 @@ uint8_t wire_get_u8(struct wire_reader *r);
 uint16_t wire_get_u16(struct wire_reader *r);
 uint32_t wire_get_u32(struct wire_reader *r);
 uint64_t wire_get_u64(struct wire_reader *r);
-/* Points into the buffer at len bytes and steps over them; NULL (and failed) when there are fewer. */
+/* Points into the buffer at len bytes and steps over them; NULL (and failed) when there are fewer.
+ */
 const uint8_t *wire_get_view(struct wire_reader *r, size_t len);
 /* Copies len bytes out; zero-fills dst on failure. */
 void wire_get_bytes(struct wire_reader *r, void *dst, size_t len);

@@ -21,8 +21,7 @@ struct unit_case {
 };
 
 static inline int unit_main(const char *suite_name, const struct unit_case *cases, int argc,
-                            char **argv)
-{
+                            char **argv) {
     unsigned int selected = 0;
     if (CU_initialize_registry() != CUE_SUCCESS)
         return 2;
