@@ -252,7 +252,10 @@ void test_restarted_backup(void) {
 
 /* It has to find out what it proposed before it proposes again. */
 void test_restarted_primary(void) {
-    struct cluster *c = default_cluster(4, 1);
+    struct cluster_options o;
+    cluster_options_default(&o, 4, 1);
+    o.replica.retain_batches = 64;
+    struct cluster *c = cluster_new(&o);
     write_some(c, 1, 30);
     cluster_restart(c, 0);
     cluster_run(c, 2 * SECOND_US);
@@ -263,6 +266,14 @@ void test_restarted_primary(void) {
         CU_ASSERT_EQUAL(c->nodes[i].log_len, 60);
         CU_ASSERT_EQUAL(cluster_counter(c, i, BFT_REPLICA_DROP_CONFLICT), 0);
     }
+    CU_ASSERT_TRUE(cluster_logs_agree(c));
+    cluster_restart(c, 0); // and a request comes before it has heard of anything
+    write_some(c, 61, 64);
+    cluster_run(c, SECOND_US);
+    for (uint16_t i = 0; i < 4; i++)
+        CU_ASSERT_EQUAL(c->nodes[i].log_len, 64);
+    /* One too early, which goes back to the queue, and then the four. */
+    CU_ASSERT_EQUAL(cluster_counter(c, 0, BFT_REPLICA_BATCHES), 5);
     CU_ASSERT_TRUE(cluster_logs_agree(c));
     cluster_free(c);
 }
@@ -452,6 +463,131 @@ void test_equivocating_primary(void) {
     }
     CU_ASSERT_TRUE(executed > 100);
     CU_ASSERT_TRUE(conflicts > 100);
+}
+
+static void post_vote(struct cluster *c, uint16_t from, uint16_t to, uint8_t type,
+                      const struct forged *f, bool right) {
+    uint8_t out[BFT_VOTE_BYTES], batch[2 + BFT_ENTRY_BYTES];
+    struct wire_writer w;
+    struct bft_vote_msg m = {.h = {.type = type, .incarnation = 77}, .sequence = 1};
+    wire_writer_init(&w, batch, sizeof batch);
+    wire_put_u16(&w, 1);
+    bft_put_entry(&w, &f->entry);
+    crypto_digest_once(c->sha, batch, w.len, m.digest);
+    m.digest[0] ^= !right;
+    size_t len = bft_encode_vote(out, sizeof out, &m);
+    cluster_post(c, from, to, out, len, 0);
+    cluster_run(c, 1);
+}
+
+/* PREPAREs and COMMITs that replica 1 sends. */
+struct votes {
+    uint32_t prepares, commits;
+};
+
+static bool count_votes(struct cluster *c, struct cluster_message *m) {
+    struct votes *v = c->filter_ctx;
+    v->prepares += m->from == 1 && m->data[0] == BFT_MSG_PREPARE;
+    v->commits += m->from == 1 && m->data[0] == BFT_MSG_COMMIT;
+    return true;
+}
+
+/* One backup alone; the test is everybody else: what each step of the agreement needs, exactly. */
+void test_vote_counts(void) {
+    struct cluster *c = default_cluster(7, 2);
+    struct votes votes = {0};
+    struct forged f, other;
+    for (uint32_t i = 0; i < 7; i++)
+        c->nodes[i].crashed = i != 1;
+    c->filter = count_votes;
+    c->filter_ctx = &votes;
+    forge_request(c, &f, 0, 1, 50, 0);
+    forge_request(c, &other, 1, 2, 51, 0);
+    cluster_post(c, 7, 1, other.message, other.len, 0);
+    forge_batch(c, 1, 1, &f.entry, 1, true, false);
+    cluster_run(c, 1000);
+    CU_ASSERT_EQUAL(votes.prepares, 0); // not before the request is here
+    cluster_post(c, 7, 1, f.message, f.len, 0);
+    cluster_run(c, 1);
+    CU_ASSERT_EQUAL(votes.prepares, 6); // one, to six
+    forge_batch(c, 1, 1, &other.entry, 1, true, false);
+    cluster_run(c, 1000);
+    CU_ASSERT_EQUAL(cluster_counter(c, 1, BFT_REPLICA_DROP_CONFLICT), 1);
+    post_vote(c, 2, 1, BFT_MSG_PREPARE, &f, true);
+    post_vote(c, 2, 1, BFT_MSG_PREPARE, &f, true);
+    post_vote(c, 3, 1, BFT_MSG_PREPARE, &f, false);
+    CU_ASSERT_EQUAL(cluster_counter(c, 1, BFT_REPLICA_DROP_CONFLICT), 1);
+    post_vote(c, 3, 1, BFT_MSG_PREPARE, &f, true); // a second vote is none
+    CU_ASSERT_EQUAL(cluster_counter(c, 1, BFT_REPLICA_DROP_CONFLICT), 2);
+    post_vote(c, 4, 1, BFT_MSG_PREPARE, &f, true);
+    CU_ASSERT_EQUAL(votes.commits, 0); // three with its own; 2f is four
+    post_vote(c, 5, 1, BFT_MSG_PREPARE, &f, true);
+    CU_ASSERT_EQUAL(votes.commits, 6);
+    post_vote(c, 0, 1, BFT_MSG_COMMIT, &f, true);
+    post_vote(c, 2, 1, BFT_MSG_COMMIT, &f, true);
+    post_vote(c, 3, 1, BFT_MSG_COMMIT, &f, true);
+    post_vote(c, 3, 1, BFT_MSG_COMMIT, &f, true);
+    post_vote(c, 6, 1, BFT_MSG_COMMIT, &f, false);
+    CU_ASSERT_EQUAL(c->nodes[1].log_len, 0); // four with its own; 2f+1 is five
+    post_vote(c, 4, 1, BFT_MSG_COMMIT, &f, true);
+    CU_ASSERT_EQUAL_FATAL(c->nodes[1].log_len, 1);
+    CU_ASSERT_EQUAL(c->nodes[1].log[0], 50);
+    cluster_free(c);
+}
+
+/* Who may send what: batches are the primary's, and a client speaks for itself. */
+void test_senders(void) {
+    struct cluster_options o;
+    cluster_options_default(&o, 4, 1);
+    o.clients = 2;
+    struct cluster *c = cluster_new(&o);
+    struct forged f;
+    forge_request(c, &f, 0, 1, 50, 0);
+    cluster_post(c, 5, 1, f.message, f.len, 0); // another client's
+    f.message[BFT_HEADER_BYTES + 1] = 2;        // a session of replica 2
+    cluster_post(c, 2, 1, f.message, f.len, 0);
+    f.message[BFT_HEADER_BYTES + 1] = 6; // of nobody
+    cluster_post(c, 6, 1, f.message, f.len, 0);
+    cluster_run(c, 10);
+    CU_ASSERT_EQUAL(cluster_counter(c, 1, BFT_REPLICA_DROP_SENDER), 3);
+    CU_ASSERT_EQUAL(cluster_status(c, 1).pending, 0);
+    uint8_t out[BFT_BATCH_OFFSET + 2 + BFT_ENTRY_BYTES];
+    struct bft_pre_prepare_msg m = {
+        .h = {.type = BFT_MSG_PRE_PREPARE, .incarnation = 77}, .sequence = 1, .count = 1};
+    struct wire_writer w;
+    wire_writer_init(&w, out, sizeof out);
+    w.len = bft_encode_pre_prepare_head(out, sizeof out, &m);
+    bft_put_entry(&w, &f.entry);
+    cluster_post(c, 2, 1, out, w.len, 0); // no primary
+    cluster_post(c, 4, 1, out, w.len, 0); // not even a replica
+    cluster_run(c, 10);
+    CU_ASSERT_EQUAL(cluster_counter(c, 1, BFT_REPLICA_DROP_SENDER), 5);
+    CU_ASSERT_EQUAL(cluster_status(c, 1).highest_seen, 0);
+    cluster_free(c);
+}
+
+static bool lose_first_proposals(struct cluster *c, struct cluster_message *m) {
+    uint32_t *lost = c->filter_ctx;
+    if (m->data[0] != BFT_MSG_PRE_PREPARE || *lost == 3)
+        return true;
+    (*lost)++;
+    return false;
+}
+
+/* Nobody can ask for what nobody has heard of: the primary says it again, well before a heartbeat.
+ */
+void test_lost_proposal(void) {
+    uint32_t lost = 0;
+    struct cluster *c = default_cluster(4, 1);
+    c->filter = lose_first_proposals;
+    c->filter_ctx = &lost;
+    cluster_run(c, SECOND_US / 100);
+    cluster_write(c, 0, 1, 10);
+    CU_ASSERT_TRUE(cluster_settle(c, 3 * (uint64_t)c->o.replica.status_us));
+    CU_ASSERT_EQUAL(lost, 3);
+    CU_ASSERT_EQUAL(cluster_counter(c, 0, BFT_REPLICA_RETRANSMITTED), 1);
+    CU_ASSERT_EQUAL(cluster_counter(c, 0, BFT_REPLICA_BATCHES), 1);
+    cluster_free(c);
 }
 
 void test_repeating_primary(void) {
