@@ -17,6 +17,21 @@
  * reserved in messages.h) but not their code yet.
  *
  * sigma = sequence << 16 | index in the batch (design.md law 3). Sequences start at 1.
+ *
+ * Exactly once: a request is bound to the incarnation, its session and its number. A client numbers
+ * the requests of all its sessions from one counter, so that a replica may forget an idle session
+ * (the least recently executed one, the same at every replica) and still refuse its old requests.
+ * A client must therefore not have more sessions in flight than sessions_max: a request that is
+ * overtaken by so many others is taken for an old one.
+ *
+ * A replica that restarts has nothing: no log, no sessions, and the service's state must be as
+ * empty. It asks the others with STATUS and, while they still keep everything from sequence 1,
+ * executes all of it again; otherwise it says `behind`, executes nothing and so answers nothing,
+ * but still takes part in what is new as long as it is inside its watermarks. It does not remember
+ * its votes: until it has caught up count it among the f faulty ones. A primary that restarts
+ * proposes nothing that f+1 others have seen numbers for before it has executed up to there. When
+ * more than f replicas restart together, sequences may begin again: set the group up anew, with a
+ * new incarnation.
  */
 #ifndef PROPHECY_BFT_H
 #define PROPHECY_BFT_H
@@ -140,8 +155,9 @@ struct bft_replica_env {
 };
 
 struct bft_replica;
-/* keys[p]: the pair key with principal p (only its MAC for requests is derived here), for
- * principals 0..key_count-1. Copied. NULL: no memory. */
+/* NULL: no memory, or a configuration that makes no sense (fewer than 3f+1, log_window < 2K, ...).
+ * keys[p]: the pair key with principal p (only its MAC for requests is derived here), for
+ * principals 0..key_count-1. Copied. */
 struct bft_replica *bft_replica_new(const struct bft_replica_config *cfg,
                                     const struct bft_replica_env *env,
                                     const uint8_t (*keys)[CRYPTO_KEY_BYTES], uint32_t key_count);
@@ -212,22 +228,27 @@ void bft_client_config_default(struct bft_client_config *cfg);
 enum bft_outcome {
     BFT_AGREED,           // result, sigma, incarnation are set
     BFT_UNORDERED_AGREED, // 2f+1 equal unordered replies: result; no sigma
-    BFT_TIMED_OUT,   // not enough replies in time. A write may still execute: BFT_AGREED_LATE may
-                     // follow
-    BFT_AGREED_LATE, // a timed-out request ended after all: its sigma matters (tombstone), nobody
-                     // waits
-    BFT_DISAGREED,   // all replicas answered and no quorum of equal results is possible
-    BFT_TOO_LARGE,   // the group says: result over the limit
-    BFT_ABANDONED,   // a timed-out request is given up
+    /* Not enough replies in time. A write may still execute: it ends in one of the others later. */
+    BFT_TIMED_OUT,
+    /* A timed-out write ended after all: its sigma matters (tombstone), nobody waits. */
+    BFT_AGREED_LATE,
+    /* No quorum of equal results is possible, or n-f answers differ and the rest stay silent. */
+    BFT_DISAGREED,
+    BFT_TOO_LARGE, // the group says: result over the limit
+    BFT_ABANDONED, // a timed-out request is given up
 };
 
 struct bft_completion {
     enum bft_outcome outcome;
     uint64_t cookie;
     bool finished; // the cookie will not be heard of again
+    /*
+     * Of what was agreed on, BFT_TOO_LARGE included; on BFT_DISAGREED the sigma that f+1 replicas
+     * name although they differ in the result; 0 when there is none.
+     */
     uint64_t sigma;
     uint64_t incarnation;
-    const uint8_t *result; // borrowed for the call; NULL unless agreed
+    const uint8_t *result; // borrowed for the call; NULL unless agreed (and not too large)
     size_t result_len;
     /* On BFT_DISAGREED: up to two full results that differ, for the record; borrowed. */
     const uint8_t *differing[2];
@@ -244,7 +265,12 @@ struct bft_client_env {
 };
 
 struct bft_client;
-/* keys[r]: the pair key with replica r. */
+/*
+ * keys[r]: the pair key with replica r. NULL: no memory, or a configuration that makes no sense.
+ * Requests are for the incarnation of cfg->group until f+1 replicas say that theirs is another one
+ * (the group was set up anew): then for that one, reads under way included; writes under way are
+ * left to time out, for nobody can say whether the new state holds them already.
+ */
 struct bft_client *bft_client_new(const struct bft_client_config *cfg,
                                   const struct bft_client_env *env,
                                   const uint8_t (*keys)[CRYPTO_KEY_BYTES]);
