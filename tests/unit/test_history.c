@@ -768,7 +768,7 @@ static uint32_t model_partition(const struct model *m, uint64_t k) {
 
 /* Mostly newer than all, sometimes late. */
 static uint64_t model_sigma(struct model *m) {
-    if (test_random(&m->random) % 4 != 0)
+    if (m->sigma == 0 || test_random(&m->random) % 4 != 0)
         return m->sigma += 1 + test_random(&m->random) % 3;
     uint64_t back = test_random(&m->random) % 2000;
     return m->sigma > back ? m->sigma - back : 1;
