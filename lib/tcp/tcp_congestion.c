@@ -54,20 +54,21 @@ void congestion_on_ack(struct tcp_conn *c, uint32_t acked, uint32_t flight_befor
 }
 
 /* RFC 6582 3.2, step 3; snd_una has moved already. */
-bool congestion_recovery_ack(struct tcp_conn *c, uint32_t ack, uint32_t acked) {
+enum recovery_ack congestion_recovery_ack(struct tcp_conn *c, uint32_t ack, uint32_t acked) {
     if ((c->flags & CONN_RECOVERY) == 0)
-        return false;
+        return RECOVERY_NONE;
     if (seq_gt(ack, c->recover)) {
         c->flags &= ~(uint32_t)CONN_RECOVERY;
         uint32_t flight = c->snd_max - c->snd_una;
         c->cwnd = min_u32(c->ssthresh, max_u32(flight, c->mss) + c->mss);
         c->cwnd_credit = 0;
-        return false;
+        c->dup_acks = 0;
+        return RECOVERY_ENDS;
     }
     c->cwnd -= min_u32(acked, c->cwnd - c->mss);
     if (acked >= c->mss)
         c->cwnd += c->mss;
-    return true;
+    return RECOVERY_PARTIAL;
 }
 
 static void enter_recovery(struct tcp_conn *c) {

@@ -111,14 +111,14 @@ static void new_ack(struct tcp_conn *c, uint32_t ack) {
         c->flags &= ~(uint32_t)CONN_PERSIST;
         c->backoff = 0;
     }
-    bool partial = congestion_recovery_ack(c, ack, acked);
-    if (!partial)
+    enum recovery_ack recovery = congestion_recovery_ack(c, ack, acked);
+    if (recovery == RECOVERY_NONE)
         congestion_on_ack(c, acked, flight_before);
     if (data > 0)
         sendq_drop(&c->sendq, s->env.pool, &s->refs, data);
     if (c->state == TCP_STATE_CLOSED)
         return;
-    if (partial)
+    if (recovery == RECOVERY_PARTIAL)
         tcp_retransmit_head(c);
     if (c->sendq.len > 0 || (c->flags & (CONN_FIN_QUEUED | CONN_FIN_ACKED)) == CONN_FIN_QUEUED)
         conn_list_output(c);

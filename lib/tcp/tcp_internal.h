@@ -473,8 +473,12 @@ static inline uint32_t conn_queue_end(const struct tcp_conn *c) // the FIN's seq
 /* tcp_congestion.c */
 void congestion_init(struct tcp_conn *c);
 void congestion_on_ack(struct tcp_conn *c, uint32_t acked, uint32_t flight_before);
-/* False when the ACK ended the recovery or there is none; true for a partial acknowledgement. */
-bool congestion_recovery_ack(struct tcp_conn *c, uint32_t ack, uint32_t acked);
+enum recovery_ack {
+    RECOVERY_NONE,    // there is no recovery
+    RECOVERY_PARTIAL, // the next segment is lost, too
+    RECOVERY_ENDS,
+};
+enum recovery_ack congestion_recovery_ack(struct tcp_conn *c, uint32_t ack, uint32_t acked);
 void congestion_on_dup_ack(struct tcp_conn *c);
 void congestion_on_timeout(struct tcp_conn *c);
 void congestion_before_send(struct tcp_conn *c);

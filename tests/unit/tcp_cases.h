@@ -45,6 +45,8 @@
     X(test_path_mtu, "path MTU")                                                                   \
     X(test_silly_window, "silly window avoidance")                                                 \
     X(test_retransmit_timer, "retransmission time-out, back-off, giving up")                       \
+    X(test_recovery, "limited transmit, fast recovery, partial acknowledgements")                  \
+    X(test_rto_value, "the retransmission time-out follows the round-trip time")                   \
     X(test_delayed_ack, "delayed acknowledgement")                                                 \
     X(test_fin_states, "FIN in every state")                                                       \
     X(test_fin_out_of_order, "FIN out of order")                                                   \

@@ -714,6 +714,98 @@ void test_retransmit_timer(void) {
     pair_free(&p);
 }
 
+void test_recovery(void) {
+    const uint32_t mss = 536;
+    establish(NULL);
+    server.to_send = 30 * mss;
+    pair_app_pump(&server);
+    a->seen_count = 0;
+    tcp_stack_flush(p.side[1].stack, p.now_us);
+    pair_run_for(&p, 600);
+    CU_ASSERT_EQUAL(a->seen_count, 10); // the initial window
+    // The first two duplicates each let one new segment out (RFC 3042), the third repeats the
+    // first.
+    for (uint32_t i = 0; i < 2; i++) {
+        give(TCP_ACK, peer, iss + 1, 60000, NULL, 0);
+        CU_ASSERT_EQUAL_FATAL(a->seen_count, 1);
+        CU_ASSERT_EQUAL(seq_of(&a->seen[0]), iss + 1 + (10 + i) * mss);
+    }
+    give(TCP_ACK, peer, iss + 1, 60000, NULL, 0);
+    CU_ASSERT_EQUAL_FATAL(a->seen_count, 1);
+    CU_ASSERT_EQUAL(seq_of(&a->seen[0]), iss + 1);
+    CU_ASSERT_EQUAL(counter(TCP_FAST_RETRANSMITS), 1);
+    // ssthresh is half of the 12 in flight; 6 + 3 + 4 more duplicates exceed the 12.
+    for (uint32_t i = 0; i < 3; i++) {
+        give(TCP_ACK, peer, iss + 1, 60000, NULL, 0);
+        expect_silence();
+    }
+    give(TCP_ACK, peer, iss + 1, 60000, NULL, 0);
+    CU_ASSERT_EQUAL_FATAL(a->seen_count, 1);
+    CU_ASSERT_EQUAL(seq_of(&a->seen[0]), iss + 1 + 12 * mss);
+    // A partial acknowledgement: the next hole at once, and one new segment for the one that left.
+    give(TCP_ACK, peer, iss + 1 + 2 * mss, 60000, NULL, 0);
+    CU_ASSERT_EQUAL_FATAL(a->seen_count, 2);
+    CU_ASSERT_EQUAL(seq_of(&a->seen[0]), iss + 1 + 2 * mss);
+    CU_ASSERT_EQUAL(seq_of(&a->seen[1]), iss + 1 + 13 * mss);
+    // All of it: recovery ends with min(ssthresh, flight + 1) = 3 segments; 2 are in flight.
+    give(TCP_ACK, peer, iss + 1 + 12 * mss, 60000, NULL, 0);
+    CU_ASSERT_EQUAL_FATAL(a->seen_count, 1);
+    CU_ASSERT_EQUAL(seq_of(&a->seen[0]), iss + 1 + 14 * mss);
+    CU_ASSERT_EQUAL(counter(TCP_RTO_EXPIRED), 0);
+    // A data segment or a window update is no duplicate.
+    for (uint32_t i = 0; i < 5; i++) {
+        give_data(i, 1, 0);
+        give(TCP_ACK, peer + i + 1, iss + 1 + 12 * mss, (uint16_t)(59000 - i), NULL, 0);
+    }
+    CU_ASSERT_EQUAL(counter(TCP_FAST_RETRANSMITS), 1);
+    pair_free(&p);
+}
+
+/* The time from now until B repeats something; what it sends first must come at once. */
+static uint64_t time_to_repeat(void) {
+    a->seen_count = 0;
+    tcp_stack_flush(p.side[1].stack, p.now_us);
+    uint64_t sent = p.now_us;
+    pair_run_for(&p, 600);
+    CU_ASSERT_EQUAL_FATAL(a->seen_count, 1);
+    while (a->seen_count == 1)
+        pair_run_for(&p, 1000);
+    return a->seen[1].at_us - p.delay_us - sent;
+}
+
+static bool about(uint64_t value, uint64_t wanted) {
+    return value >= wanted - 2000 &&
+           value <= wanted + 4000; // a tick of the wheel, and the steps here
+}
+
+void test_rto_value(void) {
+    struct tcp_limits l = small_limits();
+    l.rto_min_us = 2000;
+    hand_init(&l);
+    give(TCP_SYN, PEER_ISN, 0, 60000, NULL, 0);
+    iss = seq_of(&a->seen[0]);
+    peer = PEER_ISN + 1;
+    pair_run_for(&p, 100000 - 600); // R = 100 ms: SRTT = 100, RTTVAR = 50 (RFC 6298 2.2)
+    give(TCP_ACK, peer, iss + 1, 60000, NULL, 0);
+    server.to_send = 1;
+    pair_app_pump(&server);
+    CU_ASSERT(about(time_to_repeat(), 300000));
+    give(TCP_ACK, peer, iss + 2, 60000, NULL, 0); // ambiguous: no sample, the back-off stays
+    server.to_send = 1;
+    pair_app_pump(&server);
+    CU_ASSERT(about(time_to_repeat(), 600000));
+    give(TCP_ACK, peer, iss + 3, 60000, NULL, 0);
+    server.to_send = 1;
+    pair_app_pump(&server);
+    tcp_stack_flush(p.side[1].stack, p.now_us);
+    pair_run_for(&p, 50000); // R' = 50 ms: RTTVAR = 3/4 50 + 1/4 50, SRTT = 7/8 100 + 1/8 50
+    give(TCP_ACK, peer, iss + 4, 60000, NULL, 0);
+    server.to_send = 1;
+    pair_app_pump(&server);
+    CU_ASSERT(about(time_to_repeat(), 293750));
+    pair_free(&p);
+}
+
 void test_delayed_ack(void) {
     establish(NULL);
     give_data(0, 100, 0);
@@ -779,6 +871,18 @@ void test_fin_states(void) {
     CU_ASSERT_EQUAL(server.why, TCP_CLOSED_NORMALLY);
     CU_ASSERT_EQUAL(tcp_stack_time_waits(p.side[1].stack), 1);
     CU_ASSERT_EQUAL(tcp_stack_conns(p.side[1].stack), 0);
+    pair_free(&p);
+    // A FIN needs room in the window like everything else.
+    establish(NULL);
+    give(TCP_ACK, peer, iss + 1, 100, NULL, 0);
+    server.to_send = 100;
+    server.close_when_sent = true;
+    pair_app_pump(&server);
+    a->seen_count = 0;
+    pair_run_for(&p, 1000);
+    expect_one(TCP_ACK | TCP_PSH, iss + 1, peer);
+    give(TCP_ACK, peer, iss + 101, 100, NULL, 0);
+    expect_one(TCP_ACK | TCP_FIN, iss + 101, peer);
     pair_free(&p);
     // The peer's FIN acknowledges ours: straight to TIME-WAIT.
     establish(NULL);
@@ -894,6 +998,24 @@ void test_time_wait(void) {
     CU_ASSERT_EQUAL(tcp_stack_time_waits(p.side[1].stack), 0);
     give(TCP_ACK, peer + 3, iss + 1, 60000, NULL, 0);
     CU_ASSERT_PTR_NOT_NULL(second.c);
+    pair_free(&p);
+    // Also when the old one sent faster than the clock of initial sequence numbers runs.
+    establish(NULL);
+    server.to_send = 500000;
+    server.close_when_sent = true;
+    pair_app_pump(&server);
+    tcp_stack_flush(p.side[1].stack, p.now_us);
+    pair_run_for(&p, 600);
+    while (a->seen_count > 0 && (flags_of(&a->seen[a->seen_count - 1]) & TCP_FIN) == 0) {
+        const struct pair_frame *last = &a->seen[a->seen_count - 1];
+        give(TCP_ACK, peer, seq_of(last) + (uint32_t)payload_of(last), 60000, NULL, 0);
+    }
+    old_end = iss + 500002;
+    give(TCP_ACK | TCP_FIN, peer, old_end, 60000, NULL, 0);
+    CU_ASSERT_EQUAL_FATAL(tcp_stack_time_waits(p.side[1].stack), 1);
+    give(TCP_SYN, peer + 2, 0, 60000, NULL, 0);
+    CU_ASSERT_EQUAL_FATAL(a->seen_count, 1);
+    CU_ASSERT((int32_t)(seq_of(&a->seen[0]) - old_end) > 0);
     pair_free(&p);
 }
 
