@@ -224,6 +224,7 @@ lab_start() {
     local name=$1 ns=$2
     shift 2
     [ -z "${LAB_PID[$name]:-}" ] || lab_die "$name runs already"
+    [ ! -e "$LAB/log/$name" ] || mv "$LAB/log/$name" "$LAB/log/$name.until-$(date +%s.%N)"
     nsenter --net="/run/netns/$ns" -- "$@" >>"$LAB/log/$name" 2>&1 &
     LAB_PID[$name]=$!
 }
@@ -238,7 +239,8 @@ lab_stop() {
     [ -n "$pid" ] || return 0
     unset "LAB_PID[$1]"
     kill -TERM "$pid" 2>/dev/null
-    kill -CONT "$pid" 2>/dev/null
+    # shellcheck disable=SC2046
+    kill -CONT "$pid" $(pgrep -P "$pid") 2>/dev/null
     while kill -0 "$pid" 2>/dev/null && [ $((tries++)) -lt 200 ]; do
         sleep 0.05
     done
@@ -255,8 +257,10 @@ lab_kill() {
     return 0
 }
 
+# lab_signal NAME SIGNAL: to it and its children (a web server's workers).
 lab_signal() {
-    kill -"$2" "${LAB_PID[$1]}"
+    # shellcheck disable=SC2046
+    kill -"$2" "${LAB_PID[$1]}" $(pgrep -P "${LAB_PID[$1]}")
 }
 
 # lab_until WHAT COMMAND...: again and again until it succeeds; it is an error when it never does.
