@@ -51,6 +51,11 @@ static void client_close(struct client *c) {
     tcp_close(c->conn, true);
 }
 
+void client_abort(struct client *c) {
+    c->state = CLIENT_CLOSING;
+    timed_set(c->w, &c->timer, LIST_CLIENT_ABORT);
+}
+
 static void release_head(struct client *c) {
     if (c->head != NULL)
         block_put(c->w, c->head);
@@ -403,6 +408,10 @@ static void client_fin(struct tcp_conn *conn, void *user) {
 
 /* After an answer: the next request, which may be waiting in the receive queue already. */
 static void client_next(struct client *c) {
+    if (c->peer_fin) {
+        client_close(c);
+        return;
+    }
     c->state = CLIENT_HEAD;
     c->queued_before = UINT32_MAX;
     timed_set(c->w, &c->timer, LIST_CLIENT_KEEPALIVE);
@@ -412,7 +421,7 @@ static void client_next(struct client *c) {
 
 void client_answered(struct client *c, bool keep) {
     count(&c->w->l, SHELL_RESPONSES);
-    if (!keep || c->peer_fin) {
+    if (!keep) {
         client_close(c);
     } else if (tcp_send_queued(c->conn) > SHELL_DRAIN_BYTES) {
         c->state = CLIENT_DRAIN;

@@ -347,7 +347,7 @@ static bool read_key_headers(struct reader *r, struct config *c) {
     if (v == NULL)
         return true;
     memset(&c->key_headers, 0, sizeof c->key_headers);
-    if (!sketch_names_add(&c->key_headers, v)) {
+    if (!sketch_names_add(&c->key_headers, v) || c->key_headers.count > SKETCH_KEY_HEADERS_MAX) {
         fail(r, "%s: [key-headers] names: '%s' is not a list of at most %u header names", r->path,
              v, SKETCH_KEY_HEADERS_MAX);
         return false;

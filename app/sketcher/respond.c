@@ -15,14 +15,10 @@ static int64_t unix_now(void) {
     return ts.tv_sec;
 }
 
-static void send_or_abort(struct client *c, struct buf_chain *chain, bool complete) {
-    if (complete) {
-        tcp_send_chain(c->conn, chain);
-        return;
-    }
+static void give_up(struct client *c, struct buf_chain *chain) {
     count(&c->w->l, SHELL_DROP_BUFFERS);
     buf_chain_free(chain, &c->w->l.pool);
-    tcp_abort(c->conn);
+    client_abort(c);
 }
 
 void respond_status(struct client *c, uint16_t status, bool keep) {
@@ -39,14 +35,12 @@ void respond_status(struct client *c, uint16_t status, bool keep) {
                      keep ? "keep-alive" : "close", body);
     assert(n > 0 && (size_t)n < sizeof text);
     buf_chain_init(&chain);
-    struct tcp_conn *conn = c->conn;
-    bool complete = buf_chain_append(&chain, &c->w->l.pool, text, (size_t)n);
-    if (complete) {
-        tcp_send_chain(conn, &chain);
-        client_answered(c, keep);
-    } else {
-        send_or_abort(c, &chain, false);
+    if (!buf_chain_append(&chain, &c->w->l.pool, text, (size_t)n)) {
+        give_up(c, &chain);
+        return;
     }
+    tcp_send_chain(c->conn, &chain);
+    client_answered(c, keep);
 }
 
 void respond_continue(struct client *c) {
@@ -170,7 +164,7 @@ void respond_answer(struct request *r, const struct answer *a) {
     if (complete)
         client_answered(c, keep);
     else
-        send_or_abort(c, &chain, false);
+        give_up(c, &chain);
 }
 
 /* ---- who lied ---- */

@@ -163,6 +163,8 @@ enum worker_list {
     LIST_NONE,
     LIST_CLIENT_KEEPALIVE,
     LIST_CLIENT_REQUEST,
+    LIST_CLIENT_ABORT, // at the next round: aborting from inside an event would free it under its
+                       // feet
     LIST_UPSTREAM_CONNECT,
     LIST_UPSTREAM_RESPONSE,
     LIST_UPSTREAM_IDLE,
@@ -283,6 +285,8 @@ void block_put(struct worker *w, uint8_t *block);
 /* client.c: the HTTP server side. */
 const struct tcp_handlers *client_accept(void *ctx, struct tcp_conn *conn);
 void client_timeout(struct client *c);
+/* Nothing can be sent any more: the connection is reset at the next round. */
+void client_abort(struct client *c);
 /* Its response has been queued; keep says whether another request may follow. */
 void client_answered(struct client *c, bool keep);
 void request_run(struct request *r, enum sketcher_step step);

@@ -61,7 +61,8 @@ static struct upstream *upstream_connect(struct worker *w, uint32_t replica) {
     const struct config *cfg = &w->l.app->cfg;
     const struct group_endpoint *to = &cfg->group.replica_http[replica];
     void *memory;
-    if (rte_mempool_get(w->upstreams, &memory) != 0)
+    if (atomic_load_explicit(&w->l.app->stop, memory_order_relaxed) ||
+        rte_mempool_get(w->upstreams, &memory) != 0)
         return NULL;
     struct upstream *u = memory;
     memset(u, 0, sizeof *u);
