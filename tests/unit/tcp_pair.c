@@ -140,18 +140,15 @@ void pair_app_init(struct pair_app *app, uint64_t pattern, uint64_t expect) {
                              .hash = UINT64_C(0xcbf29ce484222325)};
 }
 
+/* The pair under test: handlers are given a connection and must find its side. */
+static struct pair *pair_current;
+
 static struct pair_side *side_of(const struct tcp_conn *c) {
-    struct tcp_stack *s;
-    // The side is found by the local address, which only one side owns.
     uint32_t addr;
     uint16_t port;
-    (void)s;
-    tcp_conn_local(c, &addr, &port);
-    extern struct pair *pair_current;
+    tcp_conn_local(c, &addr, &port); // only one side owns it
     return &pair_current->side[addr == PAIR_A ? 0 : 1];
 }
-
-struct pair *pair_current;
 
 struct ref_block {
     struct pair_app *app;
