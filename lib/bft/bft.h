@@ -26,9 +26,9 @@
  *
  * A replica that restarts has nothing: no log, no sessions, and the service's state must be as
  * empty. It asks the others with STATUS and, while they still keep everything from sequence 1,
- * executes all of it again; otherwise it says `behind`, executes nothing and so answers nothing,
- * but still takes part in what is new as long as it is inside its watermarks. It does not remember
- * its votes: until it has caught up count it among the f faulty ones. A primary that restarts
+ * executes all of it again; otherwise it says `behind` and is like a crashed one: it executes and
+ * answers nothing, and what is new is above its watermarks. It does not remember its votes: until
+ * it has caught up count it among the f faulty ones. A primary that restarts
  * proposes nothing that f+1 others have seen numbers for before it has executed up to there. When
  * more than f replicas restart together, sequences may begin again: set the group up anew, with a
  * new incarnation.

@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RETRY_BYTES_PER_US                                                                         \
-    10u // a large operation is given this long to arrive before it is sent again
 #define NOT_IN_HEAP UINT32_MAX
 
 const char *const bft_client_counter_names[BFT_CLIENT_COUNTER_COUNT] = {
@@ -175,7 +173,7 @@ void bft_client_schedule(struct bft_client *c, struct bft_client_session *s) {
 static void schedule_retry(struct bft_client *c, struct bft_client_session *s) {
     uint64_t wait = s->retry_us;
     wait = wait * 7 / 8 + bft_client_random(c) % (wait / 4 + 1);
-    s->retry_at_us = c->now_us + wait + s->op_len / RETRY_BYTES_PER_US;
+    s->retry_at_us = c->now_us + wait + s->op_len / BFT_SLOW_PATH_BYTES_PER_US;
     bft_client_schedule(c, s);
 }
 

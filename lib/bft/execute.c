@@ -96,10 +96,12 @@ static void ordered_executed(struct bft_replica *r, const uint8_t *result, size_
 }
 
 void bft_execute_unordered(struct bft_replica *r, struct bft_request *req) {
-    uint32_t i = 0;
+    uint32_t i = 0, clients = r->key_count - r->cfg.group.n;
+    struct bft_client_state *client = &r->clients[req->session.principal - r->cfg.group.n];
     while (i < BFT_UNORDERED_MAX && r->unordered[(r->unordered_hint + i) % BFT_UNORDERED_MAX].req)
         i++;
-    if (i == BFT_UNORDERED_MAX) {
+    /* design.md law 9: one client cannot take what belongs to the others. */
+    if (i == BFT_UNORDERED_MAX || client->unordered > BFT_UNORDERED_MAX / clients) {
         bft_count(r, BFT_REPLICA_DROP_QUEUE_FULL);
         return;
     }
@@ -109,6 +111,7 @@ void bft_execute_unordered(struct bft_replica *r, struct bft_request *req) {
     u->req = req;
     u->generation++;
     req->refs++;
+    client->unordered++;
     struct bft_execution e =
         execution_of(req, UNORDERED_TICKET | (uint64_t)(u->generation & 0x7fffffff) << 32 | i, 0);
     r->env.execute(r->env.ctx, &e);
@@ -120,6 +123,7 @@ static void unordered_executed(struct bft_replica *r, uint64_t ticket, const uin
     struct bft_request *req = u->req;
     assert(req != NULL && (u->generation & 0x7fffffff) == (ticket >> 32 & 0x7fffffff));
     u->req = NULL;
+    r->clients[req->session.principal - r->cfg.group.n].unordered--;
     bft_count(r, BFT_REPLICA_EXECUTED_UNORDERED);
     bft_reply_unordered(r, req, result, len);
     bft_request_unref(r, req);

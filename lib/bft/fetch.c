@@ -6,8 +6,6 @@
  */
 #include "bft/internal.h"
 
-#define FETCH_BYTES_PER_US 10u // what a slow path carries: how long to wait for a large body
-
 static uint64_t fetch_delay(const struct bft_replica *r, const struct bft_slot *s) {
     uint64_t bytes = 0;
     for (uint16_t i = 0; i < s->count; i++)
@@ -15,7 +13,7 @@ static uint64_t fetch_delay(const struct bft_replica *r, const struct bft_slot *
             s->entries[i].named.op_len <= r->cfg.group.request_max_bytes)
             bytes += s->entries[i].named.op_len;
     uint32_t doublings = s->fetch_attempts < 4 ? s->fetch_attempts : 4;
-    return ((uint64_t)(r->cfg.status_us / 8 + 1) << doublings) + bytes / FETCH_BYTES_PER_US;
+    return ((uint64_t)(r->cfg.status_us / 8 + 1) << doublings) + bytes / BFT_SLOW_PATH_BYTES_PER_US;
 }
 
 void bft_fetch_schedule(struct bft_replica *r, struct bft_slot *s) {

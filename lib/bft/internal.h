@@ -52,7 +52,9 @@ struct bft_pending_table {
     struct bft_pending *free;
     struct bft_pending *head, *tail; // those that wait for a batch, in order of arrival
     uint32_t *of_client;             // per client principal
-    uint32_t share;                  // of one client principal
+    size_t *bytes_of_client;
+    uint32_t share; // of one client principal
+    size_t share_bytes;
 };
 
 struct bft_entry {
@@ -118,6 +120,7 @@ struct bft_client_state {
     struct bft_session *free;
     struct bft_session *oldest, *newest;
     uint32_t count;
+    uint32_t unordered; // reads in execution
 };
 
 struct bft_checkpoint {
@@ -134,6 +137,7 @@ struct bft_peer {
     uint64_t stable;     // its low watermark
     uint64_t oldest;     // sequence that it still has
     uint64_t answer_us;  // its next STATUS is answered from then on
+    uint64_t large_us;   // nothing larger than the budget before
     uint64_t budget_us;  // when its byte budget is renewed
     size_t budget_bytes; // of answers left
 };

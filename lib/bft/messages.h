@@ -83,6 +83,9 @@ static_assert(BFT_REQUEST_FIXED_BYTES == 41 && BFT_REPLY_FIXED_BYTES == 88, "for
 static_assert(BFT_ENTRY_BYTES == 60 && BFT_VOTE_BYTES == 60, "formats above");
 static_assert(BFT_BATCH_MAX <= UINT16_MAX, "the index in a batch is the low 16 bits of sigma");
 
+/* What a slow path carries: how long a large message may take before one asks or sends again. */
+#define BFT_SLOW_PATH_BYTES_PER_US 10u
+
 struct bft_header {
     uint8_t type;
     uint8_t flags;

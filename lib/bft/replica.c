@@ -27,7 +27,7 @@ void bft_replica_config_default(struct bft_replica_config *cfg) {
         .pending_max = 8192,
         .memory_max_bytes = 256u << 20,
         .status_us = 50 * 1000,
-        .retain_batches = 256,
+        .retain_batches = 2048,
     };
 }
 

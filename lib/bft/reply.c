@@ -8,10 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RESEND_BYTES_PER_US                                                                        \
-    10u // of a large reply: its client hears of it again only after the first had time
+/*
+ * Small replies are always kept (sessions_max bounds them), so that one client's large results
+ * cannot take them. Only the others count as memory and are listed for eviction.
+ */
+#define SMALL_REPLY_BYTES (BFT_REPLY_FIXED_BYTES + BFT_INLINE_RESULT_BYTES)
 
-static void forget_unlink(struct bft_replica *r, struct bft_session *s) {
+static bool is_listed(const struct bft_session *s) {
+    return s->reply != NULL && s->reply_cap > SMALL_REPLY_BYTES;
+}
+
+static void list_remove(struct bft_replica *r, struct bft_session *s) {
     *(s->result_older != NULL ? &s->result_older->result_newer : &r->result_oldest) =
         s->result_newer;
     *(s->result_newer != NULL ? &s->result_newer->result_older : &r->result_newest) =
@@ -19,40 +26,50 @@ static void forget_unlink(struct bft_replica *r, struct bft_session *s) {
     s->result_older = s->result_newer = NULL;
 }
 
+static void list_append(struct bft_replica *r, struct bft_session *s) {
+    s->result_older = r->result_newest;
+    s->result_newer = NULL;
+    *(r->result_newest != NULL ? &r->result_newest->result_newer : &r->result_oldest) = s;
+    r->result_newest = s;
+}
+
 void bft_reply_forget(struct bft_replica *r, struct bft_session *s) {
-    if (s->reply == NULL)
-        return;
-    forget_unlink(r, s);
-    assert(r->result_bytes >= s->reply_cap);
-    r->result_bytes -= s->reply_cap;
+    if (is_listed(s)) {
+        list_remove(r, s);
+        assert(r->result_bytes >= s->reply_cap);
+        r->result_bytes -= s->reply_cap;
+    }
     free(s->reply);
     s->reply = NULL;
     s->reply_len = s->reply_cap = 0;
 }
 
+static bool make_room(struct bft_replica *r, size_t len) {
+    size_t limit = r->cfg.memory_max_bytes / 2;
+    while (r->result_bytes + len > limit && r->result_oldest != NULL) {
+        bft_reply_forget(r, r->result_oldest);
+        bft_count(r, BFT_REPLICA_RESULTS_EVICTED);
+    }
+    return r->result_bytes + len <= limit;
+}
+
 /* Room for a reply of len bytes in the session; false when memory does not allow to keep it. */
 static bool reply_reserve(struct bft_replica *r, struct bft_session *s, size_t len) {
-    size_t limit = r->cfg.memory_max_bytes / 2;
-    if (s->reply != NULL && (len > s->reply_cap || s->reply_cap > 4 * len + 1024))
+    if (len > s->reply_cap || s->reply_cap > 4 * len + SMALL_REPLY_BYTES)
         bft_reply_forget(r, s);
-    if (s->reply != NULL) {
-        forget_unlink(r, s);
-    } else {
-        while (r->result_bytes + len > limit && r->result_oldest != NULL) {
-            bft_reply_forget(r, r->result_oldest);
-            bft_count(r, BFT_REPLICA_RESULTS_EVICTED);
-        }
-        if (r->result_bytes + len > limit || (s->reply = malloc(len)) == NULL) {
+    if (s->reply == NULL) {
+        size_t cap = len < SMALL_REPLY_BYTES ? SMALL_REPLY_BYTES : len;
+        if ((cap > SMALL_REPLY_BYTES && !make_room(r, cap)) || (s->reply = malloc(cap)) == NULL) {
             bft_count(r, BFT_REPLICA_RESULTS_EVICTED);
             return false;
         }
-        s->reply_cap = len;
-        r->result_bytes += len;
+        s->reply_cap = cap;
+        r->result_bytes += is_listed(s) ? cap : 0;
+    } else if (is_listed(s)) {
+        list_remove(r, s);
     }
-    s->result_older = r->result_newest;
-    s->result_newer = NULL;
-    *(r->result_newest != NULL ? &r->result_newest->result_newer : &r->result_oldest) = s;
-    r->result_newest = s;
+    if (is_listed(s))
+        list_append(r, s);
     return true;
 }
 
@@ -91,7 +108,7 @@ static bool in_full(const struct bft_replica *r, const struct bft_request *req, 
 }
 
 static void send_full(struct bft_replica *r, struct bft_session *s) {
-    s->resend_full_us = r->now_us + s->reply_len / RESEND_BYTES_PER_US;
+    s->resend_full_us = r->now_us + s->reply_len / BFT_SLOW_PATH_BYTES_PER_US;
     bft_count(r, BFT_REPLICA_REPLIES);
     r->env.send(r->env.ctx, s->id.principal, s->id.endpoint, s->reply, s->reply_len);
 }

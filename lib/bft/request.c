@@ -16,11 +16,13 @@ bool bft_pending_init(struct bft_replica *r) {
     t->all = calloc(r->cfg.pending_max, sizeof *t->all);
     t->buckets = calloc(buckets, sizeof(struct bft_pending *));
     t->of_client = calloc(clients > 0 ? clients : 1, sizeof *t->of_client);
-    if (t->all == NULL || t->buckets == NULL || t->of_client == NULL)
+    t->bytes_of_client = calloc(clients > 0 ? clients : 1, sizeof *t->bytes_of_client);
+    if (t->all == NULL || t->buckets == NULL || t->of_client == NULL || t->bytes_of_client == NULL)
         return false;
     t->bucket_mask = buckets - 1;
     /* design.md law 9: one client cannot take what belongs to the others. */
     t->share = r->cfg.pending_max / (clients > 0 ? clients : 1);
+    t->share_bytes = r->cfg.memory_max_bytes / 2 / (clients > 0 ? clients : 1);
     if (t->share == 0)
         t->share = 1;
     for (uint32_t i = 0; i < r->cfg.pending_max; i++) {
@@ -37,6 +39,7 @@ void bft_pending_free(struct bft_replica *r) {
     free(r->pending.all);
     free(r->pending.buckets);
     free(r->pending.of_client);
+    free(r->pending.bytes_of_client);
 }
 
 void bft_request_unref(struct bft_replica *r, struct bft_request *req) {
@@ -87,6 +90,17 @@ static uint32_t *count_of_client(struct bft_replica *r, const struct bft_session
     return &r->pending.of_client[id->principal - r->cfg.group.n];
 }
 
+static size_t *bytes_of_client(struct bft_replica *r, const struct bft_session_id *id) {
+    return &r->pending.bytes_of_client[id->principal - r->cfg.group.n];
+}
+
+/* The pending entry lets go of its request. */
+static void pending_release(struct bft_replica *r, struct bft_pending *p) {
+    assert(*bytes_of_client(r, &p->req->session) >= p->req->len);
+    *bytes_of_client(r, &p->req->session) -= p->req->len;
+    bft_request_unref(r, p->req);
+}
+
 void bft_pending_remove(struct bft_replica *r, struct bft_pending *p) {
     bft_pending_dequeue(r, p);
     struct bft_pending **at = bucket_of(r, &p->req->session);
@@ -97,7 +111,7 @@ void bft_pending_remove(struct bft_replica *r, struct bft_pending *p) {
     *at = p->hash_next;
     (*count_of_client(r, &p->req->session))--;
     r->pending.count--;
-    bft_request_unref(r, p->req);
+    pending_release(r, p);
     *p = (struct bft_pending){.hash_next = r->pending.free};
     r->pending.free = p;
 }
@@ -160,18 +174,28 @@ static struct bft_request *request_copy(struct bft_replica *r, const struct bft_
     return req;
 }
 
-/* The session has no request here yet: takes a free entry, evicting one if need be; NULL when full.
+/* Whether the client's share has room for one more of that many bytes, after an eviction perhaps.
  */
-static struct bft_pending *pending_new(struct bft_replica *r, const struct bft_session_id *id) {
-    uint32_t *of_client = count_of_client(r, id);
-    if (*of_client >= r->pending.share && !evict_pending(r, id->principal, false))
+static bool share_has_room(struct bft_replica *r, const struct bft_session_id *id, size_t len) {
+    const struct bft_pending_table *t = &r->pending;
+    for (;;) {
+        uint32_t count = *count_of_client(r, id);
+        /* One request may always wait, whatever its size. */
+        if (count == 0 || (count < t->share && *bytes_of_client(r, id) + len <= t->share_bytes))
+            return t->free != NULL || evict_pending(r, id->principal, false);
+        if (!evict_pending(r, id->principal, false))
+            return false;
+    }
+}
+
+static struct bft_pending *pending_new(struct bft_replica *r, const struct bft_request *req) {
+    if (!share_has_room(r, &req->session, req->len))
         return NULL;
-    if (r->pending.free == NULL && !evict_pending(r, id->principal, false))
-        return NULL;
-    struct bft_pending *p = r->pending.free;
+    struct bft_pending *p = r->pending.free, **bucket = bucket_of(r, &req->session);
     r->pending.free = p->hash_next;
-    *p = (struct bft_pending){0};
-    (*of_client)++;
+    *p = (struct bft_pending){.hash_next = *bucket};
+    *bucket = p;
+    (*count_of_client(r, &req->session))++;
     r->pending.count++;
     return p;
 }
@@ -179,20 +203,17 @@ static struct bft_pending *pending_new(struct bft_replica *r, const struct bft_s
 /* Makes req the session's pending request, in place of an older one. */
 static bool pending_put(struct bft_replica *r, struct bft_request *req) {
     struct bft_pending *p = bft_pending_find(r, &req->session);
-    if (p != NULL) {
-        bft_request_unref(r, p->req);
-    } else {
-        p = pending_new(r, &req->session);
-        if (p == NULL) {
-            bft_count(r, BFT_REPLICA_DROP_QUEUE_FULL);
-            return false;
-        }
-        struct bft_pending **bucket = bucket_of(r, &req->session);
-        p->hash_next = *bucket;
-        *bucket = p;
+    if (p != NULL)
+        pending_release(r, p);
+    else
+        p = pending_new(r, req);
+    if (p == NULL) {
+        bft_count(r, BFT_REPLICA_DROP_QUEUE_FULL);
+        return false;
     }
     p->req = req;
     req->refs++;
+    *bytes_of_client(r, &req->session) += req->len;
     p->relayed_us = 0;
     if (!p->queued)
         bft_pending_enqueue(r, p);
@@ -220,7 +241,7 @@ static void request_again(struct bft_replica *r, struct bft_pending *p,
      * primary." */
     if (bft_is_primary(r) || !p->queued || r->now_us < p->relayed_us)
         return;
-    p->relayed_us = r->now_us + r->cfg.status_us + p->req->op_len / 10;
+    p->relayed_us = r->now_us + r->cfg.status_us + p->req->op_len / BFT_SLOW_PATH_BYTES_PER_US;
     if (bft_answer_allowed(r, bft_primary(r), p->req->len))
         r->env.send(r->env.ctx, bft_primary(r), 0, p->req->message, p->req->len);
 }

@@ -12,14 +12,22 @@
 #define HEARTBEAT_INTERVALS 16u // STATUS of a replica that lacks nothing
 #define ANSWER_SEQUENCES 128u   // described by one answer
 #define REPROPOSE_MAX 8u
+#define ANSWER_BYTES (1u << 20) // to one replica in one interval
 
-/* Answers to one replica in an interval are limited in bytes (law 9): a liar cannot make us flood
- * the net. */
+/* Answers to one replica are limited in bytes (law 9): a liar cannot make us flood the net. */
 bool bft_answer_allowed(struct bft_replica *r, uint16_t to, size_t bytes) {
     struct bft_peer *peer = &r->peers[to];
+    if (bytes > ANSWER_BYTES) { // a large body, and then the time that it takes to carry it
+        if (r->now_us < peer->large_us) {
+            bft_count(r, BFT_REPLICA_DROP_RATE);
+            return false;
+        }
+        peer->large_us = r->now_us + bytes / BFT_SLOW_PATH_BYTES_PER_US;
+        return true;
+    }
     if (r->now_us >= peer->budget_us) {
         peer->budget_us = r->now_us + r->cfg.status_us;
-        peer->budget_bytes = r->cfg.group.request_max_bytes + (1u << 20);
+        peer->budget_bytes = ANSWER_BYTES;
     }
     if (peer->budget_bytes < bytes) {
         bft_count(r, BFT_REPLICA_DROP_RATE);

@@ -396,6 +396,73 @@ static void test_memory_limit(void) {
     cluster_free(c);
 }
 
+/* Law 9: the large requests of one client leave room for another's. */
+static void test_memory_share(void) {
+    struct cluster_options o;
+    const uint32_t size = 100u << 10;
+    cluster_options_default(&o, 4, 1);
+    o.clients = 2;
+    o.replica.memory_max_bytes = 2u << 20; // half of it for bodies, half of that for each client
+    o.replica.pipeline_max = 1;
+    o.replica.batch_max_requests = 1;
+    o.client.sessions = 8;
+    o.execute_delay_us = 200000;
+    struct cluster *c = cluster_new(&o);
+    uint8_t *op = malloc(size);
+    assert(op != NULL);
+    for (uint64_t id = 1; id <= 8; id++) {
+        cluster_op(op, size, CLUSTER_WRITE, id, 10);
+        CU_ASSERT_NOT_EQUAL(cluster_submit(c, 0, 0, op, size), UINT64_MAX);
+    }
+    cluster_run(c, SECOND_US / 100);
+    CU_ASSERT_EQUAL(cluster_counter(c, 0, BFT_REPLICA_DROP_QUEUE_FULL), 3); // 5 x 100 KiB fit
+    CU_ASSERT_EQUAL(cluster_status(c, 0).pending, 5);
+    cluster_op(op, size, CLUSTER_WRITE, 9, 10);
+    cluster_submit(c, 1, 0, op, size);
+    cluster_run(c, SECOND_US / 100);
+    CU_ASSERT_EQUAL(cluster_counter(c, 0, BFT_REPLICA_DROP_QUEUE_FULL), 3);
+    CU_ASSERT_EQUAL(cluster_status(c, 0).pending, 6);
+    CU_ASSERT_TRUE(cluster_settle(c, 60 * SECOND_US));
+    CU_ASSERT_EQUAL(c->nodes[0].log_len, 9);
+    free(op);
+    cluster_free(c);
+}
+
+/* A reply that was dropped for memory is answered as a digest; small ones are never dropped. */
+static void test_result_eviction(void) {
+    struct cluster_options o;
+    struct recorder rec = {0};
+    cluster_options_default(&o, 4, 1);
+    o.client.sessions = 8;
+    o.replica.memory_max_bytes = 64u << 10;
+    struct cluster *c = cluster_new(&o);
+    c->filter = record;
+    c->filter_ctx = &rec;
+    cluster_write(c, 0, 1, 10);
+    for (uint64_t id = 2; id <= 8; id++)
+        cluster_write(c, 0, id, 10u << 10);
+    CU_ASSERT_TRUE_FATAL(cluster_settle(c, SECOND_US));
+    cluster_run(c, SECOND_US / 10);
+    CU_ASSERT_EQUAL_FATAL(rec.count, 8);
+    CU_ASSERT_EQUAL(cluster_counter(c, 1, BFT_REPLICA_RESULTS_EVICTED), 4); // 3 fit into 32 KiB
+    uint64_t before = c->bytes;
+    for (uint32_t i = 0; i < 8; i++) {
+        rec.data[i][1] = BFT_FULL_REPLY;
+        cluster_post(c, 4, 1, rec.data[i], rec.len[i], 10 + i);
+    }
+    cluster_run(c, 100);
+    CU_ASSERT_EQUAL(cluster_counter(c, 1, BFT_REPLICA_REPLIES_CACHED), 8);
+    CU_ASSERT_EQUAL(c->bytes - before, 8 * BFT_REPLY_FIXED_BYTES + 10 + 3 * (10u << 10));
+    before = c->bytes;
+    for (uint32_t i = 0; i < 8; i++)
+        cluster_post(c, 4, 1, rec.data[i], rec.len[i], 10 + i); // and large ones not again at once
+    cluster_run(c, 100);
+    CU_ASSERT_EQUAL(c->bytes - before, 8 * BFT_REPLY_FIXED_BYTES + 10);
+    CU_ASSERT_EQUAL(c->nodes[1].log_len, 8);
+    cluster_free(c);
+    recorder_free(&rec);
+}
+
 /* ------------------------------------------------------------------ watermarks, input */
 
 static void post_vote(struct cluster *c, uint16_t from, uint16_t to, uint8_t type, uint64_t view,
@@ -595,6 +662,8 @@ static const struct unit_case cases[] = {
     {"unordered reads", test_unordered_reads},
     {"pending limit", test_pending_limit},
     {"memory limit", test_memory_limit},
+    {"memory share", test_memory_share},
+    {"result eviction", test_result_eviction},
     {"watermarks", test_watermarks},
     {"window full", test_window_full},
     {"truncated input", test_truncated_input},

@@ -68,7 +68,7 @@ static bool submit_random(struct run *run, uint64_t id) {
     return true;
 }
 
-/* Now and then a backup is cut off for a while, at most f at once. */
+/* Now and then a backup is cut off for a while, at most f at once, or restarts. */
 static void disturb(struct run *run) {
     struct cluster *c = run->c;
     uint32_t n = c->o.replica.group.n, silenced = 0;
@@ -77,8 +77,10 @@ static void disturb(struct run *run) {
         silenced += c->nodes[i].silenced;
     if (c->nodes[victim].silenced)
         c->nodes[victim].silenced = false;
-    else if (silenced < c->o.replica.group.f)
+    else if (silenced < c->o.replica.group.f && between(c, 0, 3) > 0)
         c->nodes[victim].silenced = true;
+    else if (silenced < c->o.replica.group.f)
+        cluster_restart(c, victim);
 }
 
 static void heal(struct cluster *c) {
