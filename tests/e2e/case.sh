@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # shellcheck shell=bash
 # What the end-to-end cases share; to be sourced. A case is a bash script that reads like a session at a
-# prompt: begin, set things up, fetch, expect, end. PROPHECY_BIN is the build directory to test. Exit
-# status: 0 passed, 1 failed, 77 skipped with its reason printed.
+# prompt: begin, set things up, fetch, expect, end. PROPHECY_BIN is the build directory to test
+# (build-test). Exit status: 0 passed, 1 failed, 77 skipped with its reason printed.
 #
 #   . "$(dirname "$0")/case.sh"
 #   begin "$@"                       in a lab of namespaces (tools/lab.sh) of its own from here on
@@ -13,8 +13,9 @@
 set -u
 E2E=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$E2E/../../tools/lab.sh"
-: "${PROPHECY_BIN:?is the build directory to test}"
-PROPHECY_BIN=$(readlink -f "$PROPHECY_BIN")
+PROPHECY_BIN=$(readlink -f "${PROPHECY_BIN:-$E2E/../../build-test}")
+[ -x "$PROPHECY_BIN/app/sketcher/prophecy-sketcher" ] ||
+    lab_die "there is no build in $PROPHECY_BIN: run tools/test, or give one as PROPHECY_BIN"
 export PROPHECY_BIN PYTHONPATH=$E2E PYTHONDONTWRITEBYTECODE=1
 CASE=$(basename "$0" .sh)
 # Exit statuses of the programs tell of leaks and reports, too.
@@ -58,7 +59,8 @@ show_state() {
     ! lab_runs sketcher || {
         echo "---- counters that are not zero:" >&2
         python3 "$E2E/counters.py" show >&2
-        lab_counter evidence >&2
+        lab_counter evidence | tr -d '\n' >&2
+        echo >&2
     }
 }
 
@@ -101,6 +103,11 @@ expect_grown() {
     said=$(python3 "$E2E/counters.py" grown "$OUT/mark" "$@" 2>&1) || fail "since the mark: $said"
 }
 
+# grown NAME: by how much since mark.
+grown() {
+    python3 "$E2E/counters.py" by "$OUT/mark" "$1"
+}
+
 # expect_counters NAME N...: since it started.
 expect_counters() {
     local said
@@ -128,7 +135,6 @@ make_site() {
     head -c 10485760 /dev/urandom >"$SITE/large.bin"
     # ETags of web servers are made of it.
     find "$SITE" -exec touch -d '2024-05-06 07:08:09 UTC' {} +
-    lab_site "$SITE"
 }
 
 # The usual setting: one site behind four replicas with nginx (or apache), as the http service.
@@ -138,6 +144,7 @@ web_group() {
     shift
     lab_network ${NETWORK:-} || fail "no network"
     [ -n "${SITE:-}" ] || make_site
+    lab_site "$SITE"
     lab_group "$@" || fail "no group"
     lab_webservers "$server" ${SERVER_LINES:+"$SERVER_LINES"} && lab_replicas http || fail "the replicas do not start"
 }
@@ -202,6 +209,55 @@ pages_ok() {
     pages "$@"
     expect_equal "statuses of 20 pages" "20 of 200" "$STATUSES"
     expect_equal "wrong bodies among 20 pages" 0 "$WRONG"
+}
+
+# repeat N PATH FILE [CURL OPTIONS...]: N times over one connection; $WRONG answers that are not FILE's bytes.
+repeat() {
+    local i n=$1 path=$2 file=$3
+    shift 3
+    rm -rf "$OUT/repeat" && mkdir "$OUT/repeat"
+    for ((i = 1; i <= n; i++)); do
+        printf 'url = "http://%s%s"\noutput = "%s/repeat/%d"\n' "$LAB_VIP" "$path" "$OUT" "$i"
+    done >"$OUT/urls"
+    clients curl -sS -m 60 "$@" -K "$OUT/urls" 2>"$OUT/curl" || fail "curl: $(head -1 "$OUT/curl")"
+    WRONG=0
+    for ((i = 1; i <= n; i++)); do
+        cmp -s "$file" "$OUT/repeat/$i" || WRONG=$((WRONG + 1))
+    done
+}
+
+# repeat_ok N PATH [CURL OPTIONS...]: of the site's file.
+repeat_ok() {
+    repeat "$1" "$2" "$SITE$2" "${@:3}"
+    expect_equal "wrong answers of $1 to $2" 0 "$WRONG"
+}
+
+# tamper REPLICA PATH COMMAND...: COMMAND changes the file (its last argument); length aside, ETag and date stay.
+tamper() {
+    local file=$LAB/site/$1$2
+    shift 2
+    "$@" "$file" || fail "cannot tamper with $file"
+    touch -d '2024-05-06 07:08:09 UTC' "$file"
+}
+
+heal() {
+    cp -a "$SITE$2" "$LAB/site/$1$2"
+}
+
+# set_byte OFFSET TEXT FILE
+set_byte() {
+    printf %s "$2" | dd of="$3" bs=1 seek="$1" conv=notrunc status=none
+}
+
+# expect_evidence KEY=VALUE...: one of the newest records has all of these; values are extended regexes.
+expect_evidence() {
+    lab_counter evidence >"$OUT/evidence"
+    python3 - "$OUT/evidence" "$@" <<'PY' || fail "no such record among the evidence: $*"
+import json, re, sys
+wanted = [w.split("=", 1) for w in sys.argv[2:]]
+records = json.load(open(sys.argv[1])).values()
+sys.exit(not any(all(re.fullmatch(v, str(r.get(k))) for k, v in wanted) for r in records))
+PY
 }
 
 # ---- the end

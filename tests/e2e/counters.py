@@ -3,6 +3,7 @@
 
   counters.py show                    those that are not zero
   counters.py mark FILE               keeps all
+  counters.py by FILE NAME            how much it has grown since
   counters.py grown FILE NAME N ...   how much they have grown since; N: 3, ">=3", "<=3", 3..5
   counters.py values NAME N ...       what they are
 
@@ -102,6 +103,9 @@ def main():
     elif what == "mark":
         with open(words[0], "w") as f:
             json.dump(now, f)
+    elif what == "by":
+        with open(words[0]) as f:
+            print(now[words[1]] - json.load(f).get(words[1], 0))
     elif what == "grown":
         with open(words[0]) as f:
             then = json.load(f)
