@@ -538,20 +538,22 @@ lab_site() {
 # lab_sketcher_conf DRIVER ["KEY = VALUE"...] ["[section]" ...]: the words are lines of [sketcher], then of
 # the sections they begin.
 lab_sketcher_conf() {
-    local driver=$1 i line
+    local driver=$1 i
     shift
     {
         echo "[sketcher]"
         echo "group = group.conf"
         echo "keys = keys/client-0.key"
         echo "vip = $LAB_VIP"
-        for line in "$@"; do
-            echo "$line"
+        while [ $# -gt 0 ] && [ "${1:0:1}" != "[" ]; do
+            echo "$1"
+            shift
         done
         for ((i = 0; i < LAB_ARMS; i++)); do
             printf '\n[port %d]\naddress = 10.%d.0.1/24\ndriver = %s\n' "$i" $((77 + i)) \
                 "$(lab_driver_file "$driver")"
         done
+        printf '%s\n' "$@"
     } >$LAB/conf/sketcher.conf
 }
 
