@@ -121,7 +121,7 @@ void request_run(struct request *r, enum sketcher_step step) {
     case SKETCHER_STEP_RELEASE_AGREED:
         break;
     }
-    assert(!"a release needs its answer");
+    assert(false && "a release needs its answer");
 }
 
 void request_verdict(struct request *r) {
