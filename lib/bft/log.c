@@ -291,6 +291,10 @@ void bft_slot_advance(struct bft_replica *r, struct bft_slot *s) {
     if (!s->committed || s->missing > 0)
         return;
     stop_doubting(r, s);
+    /* Who got here without these steps takes them now: a laggard may need this very vote. It is
+     * decided, so no other vote can be right. */
+    if (!s->sent_prepare && !bft_is_primary(r))
+        bft_send_prepare(r, s);
     if (!s->sent_commit)
         bft_send_commit(r, s);
     bft_execute(r);

@@ -132,7 +132,7 @@ static uint32_t resend(struct bft_replica *r, uint16_t to, size_t len) {
 static uint32_t answer_sequence(struct bft_replica *r, uint16_t to, uint8_t has, bool asked,
                                 const struct bft_slot *s) {
     uint32_t sent = 0;
-    bool ours = bft_is_primary(r) ? s->from_primary : asked && s->committed;
+    bool ours = bft_is_primary(r) ? s->from_primary || s->committed : asked && s->committed;
     if ((has & BFT_HAS_CONTENT) == 0 && s->has_content && ours)
         sent += resend(r, to, bft_encode_content(r, s));
     if ((has & BFT_HAS_PREPARED) == 0 && s->sent_prepare)

@@ -672,6 +672,7 @@ static const struct unit_case cases[] = {
     {"silenced within the window", test_silenced_within_window},
     {"silenced beyond the window", test_silenced_beyond_window},
     {"restarted backup", test_restarted_backup},
+    {"caught up helps", test_caught_up_helps},
     {"restarted primary", test_restarted_primary},
     {"lying replica", test_lying_replica},
     {"noisy replica", test_noisy_replica},

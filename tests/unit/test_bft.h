@@ -55,6 +55,7 @@ void test_crashed_backups(void);
 void test_silenced_within_window(void);
 void test_silenced_beyond_window(void);
 void test_restarted_backup(void);
+void test_caught_up_helps(void);
 void test_restarted_primary(void);
 void test_lying_replica(void);
 void test_noisy_replica(void);
