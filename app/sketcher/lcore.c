@@ -201,7 +201,7 @@ void lcore_flush(struct lcore *l) {
 
 /*
  * Two CPUs must be enough for everything, so an idle lcore gives its CPU away soon: a few dozen
- * empty polls, then short sleeps that grow to a fifth of a millisecond.
+ * empty polls, then short sleeps that grow to half a millisecond in the course of half a second.
  */
 void lcore_idle(struct lcore *l, bool busy) {
     if (busy) {
@@ -217,8 +217,11 @@ void lcore_idle(struct lcore *l, bool busy) {
         sched_yield();
         return;
     }
-    uint32_t steps = (l->idle_polls - 40) / 16;
-    struct timespec pause = {.tv_nsec = steps < 8 ? 20000 : steps < 64 ? 50000 : 200000};
+    uint32_t slept = l->idle_polls - 40;
+    struct timespec pause = {.tv_nsec = slept < 128    ? 20000
+                                        : slept < 1024 ? 50000
+                                        : slept < 3072 ? 200000
+                                                       : 500000};
     count(l, SHELL_SLEEPS);
     nanosleep(&pause, NULL);
 }
