@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
 # Wrong options and configuration: one message that names what is wrong and where; status not 0; nothing started.
-. "$(dirname "$0")/e2e.sh"
+. "$(dirname "$0")/case.sh"
+begin "$@"
 SKETCHER=$PROPHECY_BIN/app/sketcher/prophecy-sketcher
 REPLICA=$PROPHECY_BIN/app/replica/prophecy-replica
 C=$LAB/conf
@@ -16,15 +17,15 @@ complain() {
 refused() {
     local name=$1 wanted=$2 rc=0
     shift 2
-    timeout 20 nsenter --net=/run/netns/sketcher -- "$@" >$LAB/tmp/out 2>$LAB/tmp/err || rc=$?
+    timeout 20 nsenter --net=/run/netns/sketcher -- "$@" >$OUT/stdout 2>$OUT/stderr || rc=$?
     case $rc in
     0) complain "'$wanted': accepted: $*" ;;
     124) complain "'$wanted': it went on running: $*" ;;
     esac
     [ "$rc" -lt 126 ] || complain "'$wanted': status $rc: $*"
-    [ "$(wc -l <$LAB/tmp/err)" = 1 ] || complain "'$wanted': not one line: $(cat $LAB/tmp/err)"
-    grep -qF -- "$wanted" $LAB/tmp/err || complain "'$wanted' is not in: $(cat $LAB/tmp/err)"
-    grep -q "^$name: " $LAB/tmp/err || complain "'$wanted': not from $name: $(cat $LAB/tmp/err)"
+    [ "$(wc -l <$OUT/stderr)" = 1 ] || complain "'$wanted': not one line: $(cat $OUT/stderr)"
+    grep -qF -- "$wanted" $OUT/stderr || complain "'$wanted' is not in: $(cat $OUT/stderr)"
+    grep -q "^$name: " $OUT/stderr || complain "'$wanted': not from $name: $(cat $OUT/stderr)"
     [ ! -e /run/dpdk/sketcher ] || complain "'$wanted': the EAL was started"
 }
 
@@ -32,16 +33,16 @@ fresh() {
     lab_sketcher_conf af_packet "$@"
 }
 
-# sketcher WANTED SED-EXPRESSION: on a good sketcher.conf.
-sketcher() {
+# in_sketcher_conf WANTED SED-EXPRESSION: on a good sketcher.conf.
+in_sketcher_conf() {
     fresh
     sed -i -e "$2" $C/sketcher.conf
     refused prophecy-sketcher "$1" "$SKETCHER" --no-huge --no-pci --file-prefix sketcher -- --config $C/sketcher.conf
     fresh
 }
 
-# group WANTED SED-EXPRESSION: on a good group.conf, for both programs.
-group() {
+# in_group WANTED SED-EXPRESSION: on a good group.conf, for both programs.
+in_group() {
     cp $C/group.conf $C/good
     sed -i -e "$2" $C/group.conf
     refused prophecy-sketcher "$1" "$SKETCHER" --no-huge --no-pci --file-prefix sketcher -- --config $C/sketcher.conf
@@ -60,8 +61,8 @@ replica() {
 lab_network || fail "the network"
 lab_group || fail "the group"
 fresh "workers = 1" "slow-path = 1"
-"$SKETCHER" --config $C/sketcher.conf --check >$LAB/tmp/out || fail "a good configuration is refused"
-is "$(grep -c 'sketcher.conf is good: mode prophecy, 4 replicas (f = 1), 1 port' $LAB/tmp/out)" 1
+"$SKETCHER" --config $C/sketcher.conf --check >$OUT/stdout || fail "a good configuration is refused"
+expect_match "what --check says" 'sketcher.conf is good: mode prophecy, 4 replicas \(f = 1\), 1 port' "$(cat $OUT/stdout)"
 
 # Options.
 option --frobnicate --config $C/sketcher.conf --frobnicate
@@ -75,37 +76,37 @@ option --history-copies --config $C/sketcher.conf --history-copies 0
 option "'extra' is not an option" --config $C/sketcher.conf extra
 
 # sketcher.conf.
-sketcher "does not know 'colour'" 's/^vip/colour = red\nvip/'
-sketcher "[sketcher] has no 'vip'" '/^vip/d'
-sketcher '[sketcher] vip' 's/^vip.*/vip = 10.77.0.300/'
-sketcher '[sketcher] vip' 's/^vip.*/vip = www.example.org/'
-sketcher "[sketcher] has no 'group'" '/^group/d'
-sketcher "[sketcher] has no 'keys'" '/^keys/d'
-sketcher nowhere.conf 's/^group.*/group = nowhere.conf/'
-sketcher nowhere.key 's/^keys.*/keys = nowhere.key/'
-sketcher '[sketcher] port' 's/^vip/port = 70000\nvip/'
-sketcher '[sketcher] workers' 's/^vip/workers = 0\nvip/'
-sketcher '[sketcher] workers' 's/^vip/workers = two\nvip/'
-sketcher '[sketcher] workers' 's/^vip/workers = 1 2\nvip/'
-sketcher '[sketcher] connect-timeout-ms' 's/^vip/connect-timeout-ms = -1\nvip/'
-sketcher '[sketcher] history-entries' 's/^vip/history-entries = 99999999999999999999\nvip/'
-sketcher '[sketcher] spin' 's/^vip/spin = perhaps\nvip/'
-sketcher "has 'vip' twice" 's/^vip/vip = 10.77.0.100\nvip/'
-sketcher "no mode 'best'" 's/^vip/mode = best\nvip/'
-sketcher 'client = 3' 's/^vip/client = 3\nvip/'
-sketcher 'slow-path = 9' 's/^vip/slow-path = 9\nvip/'
-sketcher 'has no [port 0]' '/^\[port 0\]/,$d'
-sketcher "[port 0] has no 'address'" '/^address/d'
-sketcher '[port 0] address' 's/^address.*/address = 10.77.0.1/'
-sketcher '[port 0] address' 's/^address.*/address = 10.77.0.1\/40/'
-sketcher '[port 0] address is not the address of [client 0]' 's/^address.*/address = 10.77.0.9\/24/'
-sketcher 'no section [port 7]' 's/^\[port 0\]/[port 7]\naddress = 1.2.3.4\/24\n[port 0]/'
-sketcher '[port 0] does not know' 's/^address/speed = 10\naddress/'
-sketcher nowhere.drv 's/^driver.*/driver = nowhere.drv/'
-sketcher '[whitelist] a' '$a[whitelist]\na = POST /x'
-sketcher '[blacklist] a' '$a[blacklist]\na = GET'
-sketcher '[write] a' '$a[write]\na = GET x'
-sketcher '[key-headers] names' '$a[key-headers]\nnames = acc:ept'
+in_sketcher_conf "does not know 'colour'" 's/^vip/colour = red\nvip/'
+in_sketcher_conf "[sketcher] has no 'vip'" '/^vip/d'
+in_sketcher_conf '[sketcher] vip' 's/^vip.*/vip = 10.77.0.300/'
+in_sketcher_conf '[sketcher] vip' 's/^vip.*/vip = www.example.org/'
+in_sketcher_conf "[sketcher] has no 'group'" '/^group/d'
+in_sketcher_conf "[sketcher] has no 'keys'" '/^keys/d'
+in_sketcher_conf nowhere.conf 's/^group.*/group = nowhere.conf/'
+in_sketcher_conf nowhere.key 's/^keys.*/keys = nowhere.key/'
+in_sketcher_conf '[sketcher] port' 's/^vip/port = 70000\nvip/'
+in_sketcher_conf '[sketcher] workers' 's/^vip/workers = 0\nvip/'
+in_sketcher_conf '[sketcher] workers' 's/^vip/workers = two\nvip/'
+in_sketcher_conf '[sketcher] workers' 's/^vip/workers = 1 2\nvip/'
+in_sketcher_conf '[sketcher] connect-timeout-ms' 's/^vip/connect-timeout-ms = -1\nvip/'
+in_sketcher_conf '[sketcher] history-entries' 's/^vip/history-entries = 99999999999999999999\nvip/'
+in_sketcher_conf '[sketcher] spin' 's/^vip/spin = perhaps\nvip/'
+in_sketcher_conf "has 'vip' twice" 's/^vip/vip = 10.77.0.100\nvip/'
+in_sketcher_conf "no mode 'best'" 's/^vip/mode = best\nvip/'
+in_sketcher_conf 'client = 3' 's/^vip/client = 3\nvip/'
+in_sketcher_conf 'slow-path = 9' 's/^vip/slow-path = 9\nvip/'
+in_sketcher_conf 'has no [port 0]' '/^\[port 0\]/,$d'
+in_sketcher_conf "[port 0] has no 'address'" '/^address/d'
+in_sketcher_conf '[port 0] address' 's/^address.*/address = 10.77.0.1/'
+in_sketcher_conf '[port 0] address' 's/^address.*/address = 10.77.0.1\/40/'
+in_sketcher_conf '[port 0] address is not the address of [client 0]' 's/^address.*/address = 10.77.0.9\/24/'
+in_sketcher_conf 'no section [port 7]' 's/^\[port 0\]/[port 7]\naddress = 1.2.3.4\/24\n[port 0]/'
+in_sketcher_conf '[port 0] does not know' 's/^address/speed = 10\naddress/'
+in_sketcher_conf nowhere.drv 's/^driver.*/driver = nowhere.drv/'
+in_sketcher_conf '[whitelist] a' '$a[whitelist]\na = POST /x'
+in_sketcher_conf '[blacklist] a' '$a[blacklist]\na = GET'
+in_sketcher_conf '[write] a' '$a[write]\na = GET x'
+in_sketcher_conf '[key-headers] names' '$a[key-headers]\nnames = acc:ept'
 printf 'no section here\n' >$C/bad.conf
 option $C/bad.conf --config $C/bad.conf
 chmod 644 $C/keys/client-0.key
@@ -117,15 +118,15 @@ option replica-1.key --config $C/sketcher.conf
 fresh
 
 # The group file.
-group '3f + 1' 's/^replicas = 4/replicas = 3/'
-group '3f + 1' 's/^f = 1/f = 2/'
-group '[replica 3]' '/^\[replica 3\]/,/^http/d'
-group '[replica 1] address' 's/^address = 10.77.0.11.*/address = 10.77.0.11/'
-group '[replica 1] http' 's/^http = 10.77.0.11.*/http = 10.77.0.11:99999/'
-group '[client 0]' '/^\[client 0\]/,$d'
-group incarnation 's/^incarnation.*/incarnation = yesterday/'
-group incarnation '/^incarnation/d'
-group colour 's/^f = 1/f = 1\ncolour = red/'
+in_group '3f + 1' 's/^replicas = 4/replicas = 3/'
+in_group '3f + 1' 's/^f = 1/f = 2/'
+in_group '[replica 3]' '/^\[replica 3\]/,/^http/d'
+in_group '[replica 1] address' 's/^address = 10.77.0.11.*/address = 10.77.0.11/'
+in_group '[replica 1] http' 's/^http = 10.77.0.11.*/http = 10.77.0.11:99999/'
+in_group '[client 0]' '/^\[client 0\]/,$d'
+in_group incarnation 's/^incarnation.*/incarnation = yesterday/'
+in_group incarnation '/^incarnation/d'
+in_group colour 's/^f = 1/f = 1\ncolour = red/'
 
 # The replica's command line.
 run=(run --group $C/group.conf --id 0 --keys $C/keys/replica-0.key)
@@ -141,7 +142,7 @@ replica replica-1.key run --group $C/group.conf --id 0 --keys $C/keys/replica-1.
 replica --backend "${run[@]}" --service http
 replica --backend "${run[@]}" --service http --backend here
 replica --store-dir "${run[@]}" --service store
-replica --busy-us "${run[@]}" --service store --store-dir $LAB/tmp/s --busy-us 1
+replica --busy-us "${run[@]}" --service store --store-dir $OUT/s --busy-us 1
 replica 'key files' keygen --group $C/group.conf
 replica replica-0.key keygen --group $C/group.conf --out $C/keys # would overwrite
 
@@ -150,16 +151,16 @@ late() {
     local wanted=$1 rc=0
     shift
     timeout 30 nsenter --net=/run/netns/sketcher -- "$SKETCHER" --no-huge -m 512 --file-prefix sketcher "$@" -- \
-        --config $C/sketcher.conf >$LAB/tmp/out 2>$LAB/tmp/err || rc=$?
+        --config $C/sketcher.conf >$OUT/stdout 2>$OUT/stderr || rc=$?
     [ $rc != 0 ] && [ $rc -lt 124 ] || complain "'$wanted': status $rc"
-    is "$(grep -c '^prophecy-sketcher: ' $LAB/tmp/err)" 1 "messages of '$wanted'"
-    grep -qF -- "$wanted" $LAB/tmp/err || complain "'$wanted' is not in: $(grep ^proph $LAB/tmp/err)"
+    expect_equal "messages of '$wanted'" 1 "$(grep -c '^prophecy-sketcher: ' $OUT/stderr)"
+    grep -qF -- "$wanted" $OUT/stderr || complain "'$wanted' is not in: $(grep ^proph $OUT/stderr)"
 }
 late 'configures 1 port(s), the EAL has 0' --no-pci --lcores '0@0,1@0,2@0'
 late 'need 3 EAL lcores' --no-pci --vdev=net_af_packet0,iface=eth0 --lcores '0@0,1@0'
 late 'the EAL refused' --no-pci --lcores nonsense
 late 'has 0' --no-pci --vdev=net_af_packet0,iface=nowhere0 --lcores '0@0,1@0,2@0'
 
-is $failed 0 "failed cases"
-is "$(pgrep -c prophecy)" 0 "processes left"
-finish
+expect_equal "failed cases" 0 $failed
+expect_equal "processes left" 0 "$(pgrep -c '^prophecy')"
+end

@@ -1,46 +1,59 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
-# A header that differs at every replica: 502, a counter, and a record that names the header.
-. "$(dirname "$0")/e2e.sh"
-lab_network || fail "the network"
-lab_group || fail "the group"
+# A header or a body that differs at every replica: 502, a counter, and a record that names what differs.
+. "$(dirname "$0")/case.sh"
+begin "$@"
+
+up() {
+    local i
+    lab_group "$@" || fail "no group"
+    lab_replicas http || fail "the replicas do not start"
+    sketcher
+}
+
+lab_network || fail "no network"
 make_site
+lab_site "$SITE"
 for i in 0 1 2 3; do
     lab_nginx $i "location /differs/ { alias $LAB/site/$i/; add_header X-Served-By replica-$i; }
         location /body/ { return 200 'body of replica $i'; }
         location /status/ { return 50$i 'no'; }"
 done
 for i in 0 1 2 3; do
-    eventually lab_listens r$i 127.0.0.1 8080
+    eventually "nginx $i listens" lab_listens r$i 127.0.0.1 8080
 done
-lab_replicas http || fail "the replicas"
-lab_sketcher || fail "the sketcher"
+up
 
-is "$(status /differs/page1.html)" 502
-is "$(header X-Served-By)" ""
-is "$(counter stats disagreed)" 1
-case $(lab_counter evidence) in
-*no-agreement*x-served-by*) ;;
-*) fail "the record does not name the header: $(lab_counter evidence)" ;;
-esac
-is "$(status /body/x)" 502
-is "$(status /status/x)" 502
-is "$(counter stats disagreed)" 3
-# A page beside it is served, and nobody is accused.
-is "$(status /page1.html)" 200
-is "$(counter replicas 0.named 1.named 2.named 3.named)" "0 0 0 0"
+say "a header"
+expect_get 502 /differs/p1.html
+expect_equal "the header" "" "$(header x-served-by)"
+expect_counters disagreed 1
+expect_evidence kind=no-agreement 'difference=header x-served-by'
 
-# Left out of what is compared, it does no harm, and does not come through.
+say "a body; a status"
+expect_get 502 /body/x
+expect_get 502 /status/x
+expect_counters disagreed 3 fast_reads 0
+expect_evidence kind=no-agreement 'difference=body byte 16 .*'
+expect_evidence kind=no-agreement 'difference=status 50[0-3] and 50[0-3]'
+
+say "a page beside it is served, and nobody is accused"
+get_ok /p1.html
 for i in 0 1 2 3; do
-    lab_stop replica$i || fail "replica $i ended with status $?"
+    expect_counters replica.$i.named 0 replica.$i.suspicions 0
 done
-lab_stop sketcher || fail "the sketcher ended with status $?"
-lab_group "excluded-headers = x-served-by"
-lab_replicas http || fail "the replicas"
-lab_sketcher || fail "the sketcher"
+expect_no_leaks
+stop sketcher
+for i in 0 1 2 3; do
+    stop replica$i
+done
+
+say "the header is left out of what is compared: it does no harm, and does not come through"
+up "excluded-headers = x-served-by"
 for round in 1 2 3; do
-    is "$(status /differs/page1.html)" 200
-    is "$(header X-Served-By)" ""
+    expect_get 200 /differs/p1.html
+    expect_same "$SITE/p1.html" "$OUT/body"
+    expect_equal "the header" "" "$(header x-served-by)"
 done
-is "$(counter stats fast_reads)" 2
-finish
+expect_counters fast_reads 2 replicated 1 disagreed 0
+end
