@@ -101,7 +101,7 @@ void bft_execute_unordered(struct bft_replica *r, struct bft_request *req) {
     while (i < BFT_UNORDERED_MAX && r->unordered[(r->unordered_hint + i) % BFT_UNORDERED_MAX].req)
         i++;
     /* design.md law 9: one client cannot take what belongs to the others. */
-    if (i == BFT_UNORDERED_MAX || client->unordered > BFT_UNORDERED_MAX / clients) {
+    if (i == BFT_UNORDERED_MAX || client->unordered >= BFT_UNORDERED_MAX / clients) {
         bft_count(r, BFT_REPLICA_DROP_QUEUE_FULL);
         return;
     }
@@ -112,9 +112,9 @@ void bft_execute_unordered(struct bft_replica *r, struct bft_request *req) {
     u->generation++;
     req->refs++;
     client->unordered++;
-    struct bft_execution e =
-        execution_of(req, UNORDERED_TICKET | (uint64_t)(u->generation & 0x7fffffff) << 32 | i, 0);
-    r->env.execute(r->env.ctx, &e);
+    uint64_t ticket = UNORDERED_TICKET | (uint64_t)(u->generation & 0x7fffffff) << 32 | i;
+    u->execution = execution_of(req, ticket, 0);
+    r->env.execute(r->env.ctx, &u->execution);
 }
 
 static void unordered_executed(struct bft_replica *r, uint64_t ticket, const uint8_t *result,

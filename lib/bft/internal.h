@@ -15,6 +15,7 @@
 #define BFT_ENDPOINTS_MAX 64u  // of one client principal
 #define BFT_EPOCHS_RETIRED 32u // former lives of an endpoint that are remembered
 #define BFT_WANTED_BUCKETS 1024u
+#define BFT_CLIENTS_MAX 1024u   // principals
 #define BFT_UNORDERED_MAX 1024u // unordered reads in execution at once
 
 /* A request as it was received: the very bytes, so that it can be relayed with its authenticator.
@@ -196,6 +197,7 @@ struct bft_replica {
 };
 
 static_assert(BFT_PRE_PREPARE_MAX_BYTES >= BFT_STATUS_MAX_BYTES, "one scratch buffer for both");
+static_assert(BFT_CLIENTS_MAX <= BFT_UNORDERED_MAX, "each has a share of one at least");
 static_assert(BFT_REPLICAS_MAX <= 32, "votes are bits of a uint32_t");
 
 static inline void bft_count(struct bft_replica *r, enum bft_replica_counter c) {

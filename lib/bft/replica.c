@@ -33,7 +33,7 @@ void bft_replica_config_default(struct bft_replica_config *cfg) {
 
 static bool config_valid(const struct bft_replica_config *cfg, uint32_t key_count) {
     return bft_group_valid(&cfg->group) && cfg->self < cfg->group.n && key_count >= cfg->group.n &&
-           key_count <= UINT16_MAX && cfg->checkpoint_interval > 0 &&
+           key_count <= cfg->group.n + BFT_CLIENTS_MAX && cfg->checkpoint_interval > 0 &&
            cfg->log_window >= 2 * cfg->checkpoint_interval && cfg->log_window <= 65536 &&
            cfg->retain_batches <= 65536 && cfg->batch_max_requests > 0 &&
            cfg->batch_max_requests <= BFT_BATCH_MAX && cfg->pipeline_max > 0 &&

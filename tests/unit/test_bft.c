@@ -337,6 +337,30 @@ static void test_unordered_reads(void) {
     cluster_free(c);
 }
 
+/* Law 9: a flood of reads of one client leaves places for another's. */
+static void test_unordered_share(void) {
+    struct cluster_options o;
+    cluster_options_default(&o, 4, 1);
+    o.clients = 2;
+    o.replica.group.read_optimisation = o.client.group.read_optimisation = true;
+    o.client.sessions = 600;
+    o.execute_delay_us = 20000;
+    struct cluster *c = cluster_new(&o);
+    for (uint64_t id = 0; id < 600; id++)
+        cluster_read(c, 0, BFT_UNORDERED, id, 10);
+    cluster_run(c, 200); // they have arrived, and hardly one is done
+    uint64_t dropped = cluster_counter(c, 1, BFT_REPLICA_DROP_QUEUE_FULL);
+    CU_ASSERT_TRUE(dropped >= 70 && dropped <= 600 - 512);
+    uint64_t cookie = cluster_read(c, 1, BFT_UNORDERED, 700, 10);
+    cluster_run(c, SECOND_US / 20);
+    CU_ASSERT_EQUAL(cluster_request(c, cookie)->last, BFT_UNORDERED_AGREED);
+    CU_ASSERT_TRUE(cluster_request(c, cookie)->finished);
+    CU_ASSERT_TRUE(cluster_settle(c, 60 * SECOND_US));
+    check_result(cluster_request(c, 599), 599, 10);
+    CU_ASSERT_TRUE(cluster_client_counter(c, 0, BFT_CLIENT_UNORDERED_FAILED) > 0);
+    cluster_free(c);
+}
+
 /* More requests than may wait: they are dropped, counted, and sent again by their client. */
 static void test_pending_limit(void) {
     struct cluster_options o;
@@ -660,6 +684,7 @@ static const struct unit_case cases[] = {
     {"client epochs", test_client_epochs},
     {"S22 other incarnation", test_other_incarnation},
     {"unordered reads", test_unordered_reads},
+    {"unordered share", test_unordered_share},
     {"pending limit", test_pending_limit},
     {"memory limit", test_memory_limit},
     {"memory share", test_memory_share},
