@@ -49,6 +49,8 @@ struct tcp_conn;
     X(RTO_EXPIRED, "tcp_rto_expired")                                                              \
     X(FAST_RETRANSMITS, "tcp_fast_retransmits")                                                    \
     X(OUT_OF_ORDER, "tcp_out_of_order")                                                            \
+    X(TAIL_LOSS_PROBES, "tcp_tail_loss_probes")                                                    \
+    X(DUPLICATE_SACKS, "tcp_duplicate_sacks")                                                      \
     X(CHALLENGE_ACKS, "tcp_challenge_acks")                                                        \
     X(RESETS_IN, "tcp_resets_in")                                                                  \
     X(RESETS_OUT, "tcp_resets_out")                                                                \
@@ -76,6 +78,7 @@ struct tcp_conn;
     X(DROP_TCP_NO_BUFFER, "drop_tcp_no_buffer")                                                    \
     X(DROP_TCP_CONN_LIMIT, "drop_tcp_connection_limit")                                            \
     X(DROP_TCP_SYN_LIMIT, "drop_tcp_half_open_limit")                                              \
+    X(DROP_TCP_SACK, "drop_tcp_sack_block")                                                        \
     X(DROP_NO_FRAME, "drop_no_output_frame")                                                       \
     X(DROP_NO_ROUTE, "drop_no_neighbour")                                                          \
     X(DROP_NEIGH_QUEUE, "drop_neighbour_queue_full")

@@ -24,6 +24,7 @@ void congestion_init(struct tcp_conn *c) {
 }
 
 uint32_t congestion_window(const struct tcp_conn *c) {
+    // With a scoreboard the segments that left the network are not in the pipe anyway.
     bool limited_transmit = (c->flags & CONN_RECOVERY) == 0 && c->dup_acks < DUP_ACK_THRESHOLD;
     return c->cwnd + (limited_transmit ? (uint32_t)c->dup_acks * c->mss : 0);
 }
@@ -71,11 +72,17 @@ enum recovery_ack congestion_recovery_ack(struct tcp_conn *c, uint32_t ack, uint
     return RECOVERY_PARTIAL;
 }
 
-static void enter_recovery(struct tcp_conn *c) {
+void congestion_begin_recovery(struct tcp_conn *c) {
     count(c->stack, TCP_FAST_RETRANSMITS);
     c->ssthresh = half_flight(c);
     c->recover = c->snd_max - 1;
+    c->dup_acks = 0;
+    c->cwnd_credit = 0;
     c->flags |= CONN_RECOVERY;
+}
+
+static void enter_recovery(struct tcp_conn *c) {
+    congestion_begin_recovery(c);
     tcp_retransmit_head(c);
     c->cwnd = c->ssthresh + DUP_ACK_THRESHOLD * c->mss;
 }
@@ -87,6 +94,13 @@ void congestion_on_dup_ack(struct tcp_conn *c) {
         c->cwnd = min_u32(c->cwnd + c->mss, CWND_MAX_BYTES);
     else if (c->dup_acks == DUP_ACK_THRESHOLD && seq_gt(c->snd_una - 1, c->recover))
         enter_recovery(c);
+}
+
+/* A loss that is repaired already costs the window what another would. */
+void congestion_on_repaired(struct tcp_conn *c) {
+    c->ssthresh = half_flight(c);
+    c->cwnd = min_u32(c->cwnd, c->ssthresh);
+    c->cwnd_credit = 0;
 }
 
 void congestion_on_timeout(struct tcp_conn *c) {

@@ -52,6 +52,7 @@ struct tcp_conn *conn_new(struct tcp_stack *s, unsigned int ifindex, uint32_t ne
         .next_hop = next_hop,
         .neighbour = NO_INDEX,
         .rcv_seg_size = 536,
+        .reorder_scale = 1,
         .mss = 536, // RFC 9293 3.7.1: without the option
     };
     for (unsigned int d = 0; d < DEADLINE_COUNT; d++)
@@ -84,6 +85,7 @@ void conn_finish(struct tcp_conn *c, enum tcp_close_reason why) {
     conn_unlist_output(c);
     c->output_next = s->conns_ended;
     s->conns_ended = c;
+    board_free(c);
     sendq_free(&c->sendq, s->env.pool, &s->refs);
     if (c->handlers != NULL && c->handlers->on_closed != NULL)
         c->handlers->on_closed(c, c->user, why);

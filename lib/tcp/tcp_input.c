@@ -89,7 +89,8 @@ static void tell_progress(struct tcp_conn *c) {
 }
 
 /* SND.UNA < SEG.ACK =< SND.NXT. */
-static void new_ack(struct tcp_conn *c, uint32_t ack) {
+static void new_ack(struct tcp_conn *c, const struct segment *seg) {
+    uint32_t ack = seg->ack;
     struct tcp_stack *s = c->stack;
     uint32_t acked = ack - c->snd_una;
     uint32_t flight_before = c->snd_max - c->snd_una;
@@ -103,6 +104,10 @@ static void new_ack(struct tcp_conn *c, uint32_t ack) {
         c->snd_nxt = ack;
         c->sendq.next = (struct send_cursor){0};
     }
+    if (data > 0)
+        sendq_drop(&c->sendq, s->env.pool, &s->refs, data);
+    if (c->state == TCP_STATE_CLOSED)
+        return;
     if (c->snd_una == c->snd_max)
         conn_disarm(c, DEADLINE_RETRANSMIT);
     else // RFC 6298 (5.3)
@@ -111,15 +116,15 @@ static void new_ack(struct tcp_conn *c, uint32_t ack) {
         c->flags &= ~(uint32_t)CONN_PERSIST;
         c->backoff = 0;
     }
-    enum recovery_ack recovery = congestion_recovery_ack(c, ack, acked);
-    if (recovery == RECOVERY_NONE)
-        congestion_on_ack(c, acked, flight_before);
-    if (data > 0)
-        sendq_drop(&c->sendq, s->env.pool, &s->refs, data);
-    if (c->state == TCP_STATE_CLOSED)
-        return;
-    if (recovery == RECOVERY_PARTIAL)
-        tcp_retransmit_head(c);
+    if ((c->flags & CONN_SACK) != 0)
+        probe_on_ack(c, seg);
+    if (!sack_on_ack(c, seg, acked, flight_before)) {
+        enum recovery_ack recovery = congestion_recovery_ack(c, ack, acked);
+        if (recovery == RECOVERY_NONE)
+            congestion_on_ack(c, acked, flight_before);
+        else if (recovery == RECOVERY_PARTIAL)
+            tcp_retransmit_head(c);
+    }
     if (c->sendq.len > 0 || (c->flags & (CONN_FIN_QUEUED | CONN_FIN_ACKED)) == CONN_FIN_QUEUED)
         conn_list_output(c);
     if (data > 0)
@@ -134,6 +139,10 @@ static void old_ack(struct tcp_conn *c, const struct segment *seg, bool window_c
     if ((c->flags & CONN_PERSIST) != 0) {
         if ((c->flags & CONN_FIN_QUEUED) == 0)
             c->retries = 0;
+        return;
+    }
+    if (sack_on_ack(c, seg, 0, c->snd_max - c->snd_una)) {
+        conn_list_output(c);
         return;
     }
     if (segment_span(seg) > 0 || window_changed || c->snd_max == c->snd_una)
@@ -157,7 +166,7 @@ static bool process_ack(struct tcp_conn *c, const struct segment *seg) {
     if (seg->ack == c->snd_una)
         old_ack(c, seg, c->snd_wnd != window_before);
     else
-        new_ack(c, seg->ack);
+        new_ack(c, seg);
     return c->state != TCP_STATE_CLOSED;
 }
 
@@ -221,6 +230,7 @@ static void in_order_text(struct tcp_conn *c, const struct segment *seg) {
 static void out_of_order_text(struct tcp_conn *c, const struct segment *seg) {
     count(c->stack, TCP_OUT_OF_ORDER);
     reassembly_insert(c, seg->seq, seg->payload, seg->len);
+    sack_note_arrival(c, seg->seq);
     if ((seg->flags & TCP_FIN) != 0) {
         c->flags |= CONN_OOO_FIN;
         c->ooo_fin_seq = seg->seq + seg->len;
@@ -367,6 +377,8 @@ static void refuse_unacceptable(struct tcp_conn *c, const struct segment *seg) {
                 c->state != TCP_STATE_SYN_RECEIVED;
     if (hear && !process_ack(c, seg))
         return;
+    if (seg->len > 0 && seq_leq(seg->seq + seg->len, c->rcv_nxt))
+        sack_note_duplicate(c, seg->seq, seg->seq + seg->len);
     // Empty segments may be echoes of our own answers, so those answers are limited.
     if (seg->len > 0)
         tcp_send_ack(c);
@@ -390,9 +402,10 @@ static void reset_received(struct tcp_conn *c, const struct segment *seg) {
 }
 
 /* Cuts off what lies outside of the window; the segment is acceptable. */
-static void trim(const struct tcp_conn *c, struct segment *seg) {
+static void trim(struct tcp_conn *c, struct segment *seg) {
     if (seq_lt(seg->seq, c->rcv_nxt)) {
         uint32_t old = min_u32(c->rcv_nxt - seg->seq, seg->len);
+        sack_note_duplicate(c, seg->seq, seg->seq + old);
         seg->seq += old;
         seg->payload += old;
         seg->len -= old;
@@ -457,7 +470,20 @@ static bool is_predicted(const struct tcp_conn *c, const struct segment *seg) {
            seg->len <= c->rcv_adv - c->rcv_nxt;
 }
 
+/* Those of a SYN are looked at where it is. False: malformed. */
+static bool parse_options(const struct tcp_conn *c, struct segment *seg) {
+    seg->parsed = (struct tcp_options){0};
+    if (seg->option_bytes == 0 || (c->flags & CONN_SACK) == 0)
+        return true;
+    if (tcp_options_parse(seg->options, seg->option_bytes, &seg->parsed))
+        return true;
+    count(c->stack, TCP_DROP_TCP_HEADER);
+    return false;
+}
+
 static void conn_segment(struct tcp_conn *c, struct segment *seg) {
+    if (!parse_options(c, seg))
+        return;
     if (is_predicted(c, seg)) {
         if (process_ack(c, seg) && seg->len > 0)
             text_and_fin(c, seg);

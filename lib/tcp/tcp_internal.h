@@ -99,7 +99,12 @@ enum conn_flag {
     CONN_OOO_FIN = 1u << 14,    // the FIN came out of order, at ooo_fin_seq
     CONN_SYN_REPEATED = 1u << 15,
     CONN_RTT_KNOWN = 1u << 16,
-    CONN_SCALES = 1u << 17, // both sides sent the window scale option
+    CONN_SCALES = 1u << 17,         // both sides sent the window scale option
+    CONN_SACK = 1u << 18,           // both sides permit SACK (RFC 2018)
+    CONN_LOSS = 1u << 19,           // a time-out's losses are being repaired by the scoreboard
+    CONN_REORDERED = 1u << 20,      // reordering was seen (RFC 8985 6.2, step 3)
+    CONN_PROBED = 1u << 21,         // a tail loss probe is out, up to probe_end
+    CONN_PROBE_REPEATED = 1u << 22, // ... and was a retransmission
 };
 
 enum conn_deadline {
@@ -107,8 +112,14 @@ enum conn_deadline {
     DEADLINE_DELAYED_ACK,
     DEADLINE_LIFE,  // FIN-WAIT-2, or data that the owner does not take
     DEADLINE_NUDGE, // on_writable, when no acknowledgement can cause it
+    DEADLINE_LOSS,  // reordering has had its time, or the tail loss probe (RFC 8985 6.3, 7.2)
     DEADLINE_COUNT
 };
+
+struct seq_range { // [start, end) of sequence numbers; empty when equal
+    uint32_t start, end;
+};
+#define SACK_RECENT 3u
 
 struct out_of_order { // chunks in order of sequence; buf.tag is the sequence number of the first
                       // byte
@@ -163,8 +174,46 @@ struct tcp_conn {
     struct out_of_order ooo;
     uint32_t ooo_fin_seq;
     uint8_t listener;
+
+    uint8_t reorder_scale;             // of the reordering window, in quarters of the RTT
+    uint8_t reorder_keep;              // recoveries until it is 1 again
+    uint32_t min_rtt_us;               // 0: not known
+    uint32_t probe_end;                // snd_max after the tail loss probe
+    struct buf *board;                 // struct scoreboard; NULL: no loss or reordering is known
+    struct seq_range duplicate;        // arrived twice, to be told (RFC 2883)
+    uint32_t sack_recent[SACK_RECENT]; // latest first, a number in each island told last
 };
-static_assert(sizeof(struct tcp_conn) <= 512, "an idle connection is well below 2 KiB");
+static_assert(sizeof(struct tcp_conn) < 504, "an idle connection stays below 512 bytes");
+
+/* ---- the sender's scoreboard (tcp_sack.c, tcp_rack.c) ---- */
+enum range_flag {
+    RANGE_SACKED = 1,
+    RANGE_LOST = 2,
+    RANGE_RESENT = 4,
+};
+struct sent_range {
+    uint32_t start, end;
+    uint32_t sent_us; // last transmission, modulo 2^32
+    uint32_t flags;
+};
+#define BOARD_RANGES_MAX 122u
+#define BOARD_RANGES_SACK (BOARD_RANGES_MAX - 8u) // the last ones are for what we send
+/* Everything from snd_una to snd_max, in order, without gaps; in a chunk of its own that is only
+ * held while something is missing. */
+struct scoreboard {
+    uint32_t count;
+    uint32_t pipe;      // bytes that are thought to be on their way (RFC 6675)
+    uint32_t delivered; // by the acknowledgement at hand (RFC 6937)
+    uint32_t rack_sent_us, rack_end, rack_rtt_us; // RFC 8985 5.2
+    bool rack_valid;
+    uint32_t fack, fack_before; // highest number known to be delivered
+    uint32_t prr_delivered, prr_out, recover_flight;
+    struct sent_range ranges[BOARD_RANGES_MAX];
+};
+static_assert(sizeof(struct scoreboard) <= BUF_DATA_BYTES, "the scoreboard is one chunk");
+static inline struct scoreboard *board_of(const struct tcp_conn *c) {
+    return (struct scoreboard *)(void *)c->board->data;
+}
 
 /* A connection in TIME-WAIT has nothing left but what answers a stray segment. */
 struct time_wait {
@@ -346,6 +395,16 @@ void udp_input(struct tcp_stack *s, unsigned int ifindex, uint32_t src, uint32_t
                const uint8_t *p, size_t len);
 
 /* ---- TCP: segments ---- */
+#define SACK_BLOCKS_MAX 4u
+struct tcp_options {
+    uint16_t mss; // 0: not given
+    uint8_t scale;
+    bool has_scale;
+    bool sack_permitted;
+    uint8_t sack_count;
+    struct seq_range sack[SACK_BLOCKS_MAX];
+};
+
 struct segment {
     uint32_t remote_addr, local_addr;
     uint16_t remote_port, local_port;
@@ -357,6 +416,7 @@ struct segment {
     const uint8_t *options;
     const uint8_t *payload;
     unsigned int ifindex;
+    struct tcp_options parsed; // of segments of a connection
 };
 static inline uint32_t segment_span(const struct segment *seg) // SEG.LEN of RFC 9293
 {
@@ -373,15 +433,13 @@ void listen_input(struct tcp_stack *s, const struct segment *seg, const uint32_t
 bool listen_accept(struct tcp_conn *c);
 
 /* tcp_options.c */
-struct tcp_options {
-    uint16_t mss; // 0: not given
-    uint8_t scale;
-    bool has_scale;
-};
-#define TCP_OPTION_BYTES_MAX 8u
+#define TCP_OPTION_BYTES_MAX 40u
 /* False when the options are malformed. */
 bool tcp_options_parse(const uint8_t *p, size_t len, struct tcp_options *o);
-size_t tcp_options_write_syn(uint8_t *p, uint16_t mss, const uint8_t *scale);
+/* Those of a SYN or SYN-ACK: all that o holds. */
+size_t tcp_options_write_syn(uint8_t *p, const struct tcp_options *o);
+/* Those of any other segment; SACK blocks only as far as room allows. */
+size_t tcp_options_write(struct tcp_conn *c, uint8_t *p, uint32_t room);
 /* Takes over what a SYN or SYN-ACK says. */
 void tcp_options_apply(struct tcp_conn *c, const struct tcp_options *o);
 
@@ -436,6 +494,38 @@ uint16_t receive_window_field(struct tcp_conn *c, uint8_t scale);
 /* An advertisement would open the window enough to be worth a segment (RFC 9293 3.8.6.2.2). */
 bool receive_window_opens(const struct tcp_conn *c);
 
+/* tcp_sack.c: what the receiver tells */
+void sack_note_arrival(struct tcp_conn *c, uint32_t seq);
+void sack_note_duplicate(struct tcp_conn *c, uint32_t start, uint32_t end);
+/* The blocks to send, at most `most`; the duplicate counts as told. */
+unsigned int sack_blocks(struct tcp_conn *c, struct seq_range *blocks, unsigned int most);
+/* ... and what the sender makes of it. True when the scoreboard has dealt with the acknowledgement
+ * (snd_una has moved already); false: there is none, proceed without. */
+bool sack_on_ack(struct tcp_conn *c, const struct segment *seg, uint32_t acked,
+                 uint32_t flight_before);
+/* True: everything outstanding is marked lost and will be sent again by tcp_output. */
+bool sack_on_timeout(struct tcp_conn *c);
+void board_mark_all_lost(struct tcp_conn *c);
+void board_note_sent(struct tcp_conn *c, uint32_t start, uint32_t end);
+/* The first bytes of range i were sent again. */
+bool board_note_resent(struct tcp_conn *c, uint32_t i, uint32_t span);
+void board_free(struct tcp_conn *c);
+/* The end of what was sent becomes the place where output goes on. */
+void tcp_output_to_end(struct tcp_conn *c);
+
+/* tcp_rack.c: RFC 8985 and RFC 6937 */
+void rack_note_delivered(struct tcp_conn *c, struct scoreboard *b, const struct sent_range *r);
+/* Marks what must be lost; true when there is something new. Sets the timer for the rest. */
+bool rack_detect(struct tcp_conn *c, struct scoreboard *b);
+void rack_note_duplicate(struct tcp_conn *c);
+void rack_recovery_ended(struct tcp_conn *c);
+void prr_begin(struct tcp_conn *c, struct scoreboard *b);
+void prr_on_ack(struct tcp_conn *c, struct scoreboard *b);
+void loss_timeout(struct tcp_conn *c);
+/* The tail loss probe is due after a while without news. */
+void probe_arm(struct tcp_conn *c);
+void probe_on_ack(struct tcp_conn *c, const struct segment *seg);
+
 /* tcp_reassembly.c */
 void reassembly_insert(struct tcp_conn *c, uint32_t seq, const uint8_t *data, uint32_t len);
 /* Delivers what has become in-order. */
@@ -449,6 +539,8 @@ void tcp_send_syn(struct tcp_conn *c);
 void tcp_send_ack(struct tcp_conn *c);
 /* The first unacknowledged segment again, windows or not. */
 void tcp_retransmit_head(struct tcp_conn *c);
+/* Sends something new or the last segment again, to get word of the tail. */
+bool tcp_send_tail(struct tcp_conn *c);
 /* Everything unacknowledged again, as far as the windows allow, from the next flush on. */
 void tcp_resend_all(struct tcp_conn *c);
 void tcp_send_probe(struct tcp_conn *c);
@@ -481,7 +573,10 @@ enum recovery_ack {
 enum recovery_ack congestion_recovery_ack(struct tcp_conn *c, uint32_t ack, uint32_t acked);
 void congestion_on_dup_ack(struct tcp_conn *c);
 void congestion_on_timeout(struct tcp_conn *c);
+void congestion_on_repaired(struct tcp_conn *c);
 void congestion_before_send(struct tcp_conn *c);
+/* A loss: the new ssthresh, and nothing below c->recover is another one. */
+void congestion_begin_recovery(struct tcp_conn *c);
 /* Bytes that may be in flight now, limited transmit (RFC 3042) included. */
 uint32_t congestion_window(const struct tcp_conn *c);
 

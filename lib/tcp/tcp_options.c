@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Options of SYN segments: MSS (RFC 9293 3.7.1) and window scale (RFC 7323 2). */
+/* Options: MSS (RFC 9293 3.7.1), window scale (RFC 7323 2), SACK (RFC 2018 2, 3). */
 #include "tcp/bytes.h"
 #include "tcp/tcp_internal.h"
 
@@ -8,9 +8,19 @@ enum {
     OPTION_NOP = 1,
     OPTION_MSS = 2,
     OPTION_SCALE = 3,
+    OPTION_SACK_PERMITTED = 4,
+    OPTION_SACK = 5,
 };
 #define MSS_LEAST 88u      // a peer that asks for less would only cost us packets
 #define SCALE_GREATEST 14u // RFC 7323 2.3
+
+static void parse_sack(const uint8_t *p, uint8_t len, struct tcp_options *o) {
+    if ((len - 2) % 8 != 0)
+        return;
+    for (uint8_t at = 2; at < len && o->sack_count < SACK_BLOCKS_MAX; at = (uint8_t)(at + 8))
+        o->sack[o->sack_count++] =
+            (struct seq_range){.start = load_be32(p + at), .end = load_be32(p + at + 4)};
+}
 
 static void parse_one(const uint8_t *p, uint8_t len, struct tcp_options *o) {
     if (p[0] == OPTION_MSS && len == 4)
@@ -19,6 +29,10 @@ static void parse_one(const uint8_t *p, uint8_t len, struct tcp_options *o) {
         o->has_scale = true;
         o->scale = p[2] < SCALE_GREATEST ? p[2] : SCALE_GREATEST;
     }
+    if (p[0] == OPTION_SACK_PERMITTED && len == 2)
+        o->sack_permitted = true;
+    if (p[0] == OPTION_SACK)
+        parse_sack(p, len, o);
 }
 
 bool tcp_options_parse(const uint8_t *p, size_t len, struct tcp_options *o) {
@@ -39,17 +53,51 @@ bool tcp_options_parse(const uint8_t *p, size_t len, struct tcp_options *o) {
     return true;
 }
 
-size_t tcp_options_write_syn(uint8_t *p, uint16_t mss, const uint8_t *scale) {
+size_t tcp_options_write_syn(uint8_t *p, const struct tcp_options *o) {
+    size_t n = 4;
     p[0] = OPTION_MSS;
     p[1] = 4;
-    store_be16(p + 2, mss);
-    if (scale == NULL)
-        return 4;
-    p[4] = OPTION_NOP;
-    p[5] = OPTION_SCALE;
-    p[6] = 3;
-    p[7] = *scale;
-    return 8;
+    store_be16(p + 2, o->mss);
+    if (o->sack_permitted) {
+        p[n] = p[n + 1] = OPTION_NOP;
+        p[n + 2] = OPTION_SACK_PERMITTED;
+        p[n + 3] = 2;
+        n += 4;
+    }
+    if (o->has_scale) {
+        p[n] = OPTION_NOP;
+        p[n + 1] = OPTION_SCALE;
+        p[n + 2] = 3;
+        p[n + 3] = o->scale;
+        n += 4;
+    }
+    return n;
+}
+
+static size_t write_sack(struct tcp_conn *c, uint8_t *p, uint32_t room) {
+    struct seq_range blocks[SACK_BLOCKS_MAX];
+    unsigned int most = room < 12 ? 0 : min_u32((room - 4) / 8, SACK_BLOCKS_MAX);
+    unsigned int n = most == 0 ? 0 : sack_blocks(c, blocks, most);
+    if (n == 0)
+        return 0;
+    p[0] = p[1] = OPTION_NOP;
+    p[2] = OPTION_SACK;
+    p[3] = (uint8_t)(2 + 8 * n);
+    for (unsigned int i = 0; i < n; i++) {
+        store_be32(p + 4 + 8 * i, blocks[i].start);
+        store_be32(p + 8 + 8 * i, blocks[i].end);
+    }
+    return 4 + 8 * (size_t)n;
+}
+
+size_t tcp_options_write(struct tcp_conn *c, uint8_t *p, uint32_t room) {
+    size_t n = 0;
+    room = min_u32(room, TCP_OPTION_BYTES_MAX);
+    bool sack = (c->flags & CONN_SACK) != 0 &&
+                (c->ooo.head != NULL || c->duplicate.start != c->duplicate.end);
+    if (sack)
+        n += write_sack(c, p + n, room - (uint32_t)n);
+    return n;
 }
 
 void tcp_options_apply(struct tcp_conn *c, const struct tcp_options *o) {
@@ -66,4 +114,8 @@ void tcp_options_apply(struct tcp_conn *c, const struct tcp_options *o) {
         c->flags &= ~(uint32_t)CONN_SCALES;
         c->snd_scale = c->rcv_scale = 0;
     }
+    if (o->sack_permitted)
+        c->flags |= CONN_SACK;
+    else
+        c->flags &= ~(uint32_t)CONN_SACK;
 }

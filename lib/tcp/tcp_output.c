@@ -88,11 +88,13 @@ void tcp_send_syn(struct tcp_conn *c) {
     bool first = c->state == TCP_STATE_SYN_SENT;
     if (begin(c, &tx) != TX_READY)
         return; // the timer tries again
-    bool scale = first || (c->flags & CONN_SCALES) != 0;
-    uint16_t mss =
-        (uint16_t)(s->ifaces[c->ifindex].cfg.mtu_bytes - IP_HEADER_BYTES - TCP_HEADER_BYTES);
-    uint8_t *options = tx.data + TCP_PAYLOAD_OFFSET;
-    size_t option_bytes = tcp_options_write_syn(options, mss, scale ? &s->recv_scale : NULL);
+    struct tcp_options o = {
+        .mss = (uint16_t)(s->ifaces[c->ifindex].cfg.mtu_bytes - IP_HEADER_BYTES - TCP_HEADER_BYTES),
+        .has_scale = first || (c->flags & CONN_SCALES) != 0,
+        .scale = s->recv_scale,
+        .sack_permitted = first || (c->flags & CONN_SACK) != 0,
+    };
+    size_t option_bytes = tcp_options_write_syn(tx.data + TCP_PAYLOAD_OFFSET, &o);
     emit_conn(c, &tx, c->snd_una, first ? TCP_SYN : TCP_SYN | TCP_ACK, (uint8_t)option_bytes, 0);
 }
 
@@ -104,8 +106,10 @@ void tcp_send_ack(struct tcp_conn *c) {
         conn_list_output(c);
         return;
     }
-    if (r == TX_READY)
-        emit_conn(c, &tx, bare_seq(c), TCP_ACK, 0, 0);
+    if (r == TX_READY) {
+        size_t n = tcp_options_write(c, tx.data + TCP_PAYLOAD_OFFSET, TCP_OPTION_BYTES_MAX);
+        emit_conn(c, &tx, bare_seq(c), TCP_ACK, (uint8_t)n, 0);
+    }
     note_acked(c);
 }
 
@@ -172,9 +176,14 @@ static enum tx_result send_data(struct tcp_conn *c, uint32_t seq, uint32_t len, 
     enum tx_result r = begin(c, &tx);
     if (r == TX_NO_FRAME)
         return r;
-    sendq_read(&c->sendq, at, r == TX_READY ? tx.data + TCP_PAYLOAD_OFFSET : NULL, len);
-    if (r == TX_READY)
-        emit_conn(c, &tx, seq, flags | TCP_ACK, 0, (uint16_t)len);
+    if (r == TX_READY) {
+        uint8_t *options = tx.data + TCP_PAYLOAD_OFFSET;
+        size_t n = tcp_options_write(c, options, c->mss - min_u32(len, c->mss));
+        sendq_read(&c->sendq, at, options + n, len);
+        emit_conn(c, &tx, seq, flags | TCP_ACK, (uint8_t)n, (uint16_t)len);
+    } else {
+        sendq_read(&c->sendq, at, NULL, len);
+    }
     c->sent_at_us = (uint32_t)c->stack->now_us;
     note_acked(c);
     return r;
@@ -187,6 +196,8 @@ static void note_sent(struct tcp_conn *c, uint32_t span) {
         count(c->stack, TCP_RETRANSMITS);
     else if ((c->flags & CONN_TIMING) == 0)
         rtt_start(c, c->snd_nxt);
+    if (c->board != NULL)
+        board_note_sent(c, c->snd_nxt, end);
     c->snd_nxt = end;
     if (seq_gt(end, c->snd_max))
         c->snd_max = end;
@@ -212,7 +223,8 @@ static bool next_segment(const struct tcp_conn *c, uint32_t *len, bool *fin) {
         return false;
     uint32_t unsent = c->sendq.len - in_flight;
     uint32_t window = left_of(c->snd_wnd, in_flight);
-    uint32_t usable = min_u32(window, left_of(congestion_window(c), in_flight));
+    uint32_t pipe = c->board != NULL ? board_of(c)->pipe : in_flight;
+    uint32_t usable = min_u32(window, left_of(congestion_window(c), pipe));
     uint32_t n = min_u32(min_u32(unsent, c->mss), usable);
     *len = n;
     *fin = n == unsent && window > n && fin_unsent(c);
@@ -243,26 +255,89 @@ static void set_send_timer(struct tcp_conn *c) {
     }
 }
 
+/* False: there is no frame. */
+static bool send_next(struct tcp_conn *c, uint32_t len, bool fin) {
+    bool last = c->snd_nxt + len == conn_queue_end(c);
+    uint8_t flags = data_flags(len, last, fin);
+    if (send_data(c, c->snd_nxt, len, flags, &c->sendq.next) == TX_NO_FRAME) {
+        conn_list_output(c);
+        return false;
+    }
+    note_sent(c, len + fin);
+    return true;
+}
+
+/* Sends [seq, seq + span) of what was sent before once more; span may end with the FIN. */
+static bool resend(struct tcp_conn *c, uint32_t seq, uint32_t span) {
+    struct send_cursor at = {0};
+    uint32_t len = min_u32(span, conn_queue_end(c) - seq);
+    bool last = seq + len == conn_queue_end(c);
+    sendq_read(&c->sendq, &at, NULL, seq - c->snd_una);
+    c->flags &= ~(uint32_t)CONN_TIMING;
+    if (send_data(c, seq, len, data_flags(len, last, span > len), &at) == TX_NO_FRAME) {
+        conn_list_output(c);
+        return false;
+    }
+    count(c->stack, TCP_RETRANSMITS);
+    return true;
+}
+
+/* What the scoreboard says is lost, as far as the window allows (RFC 6675 5, NextSeg rule 1);
+ * false: nothing new may follow. */
+static bool resend_lost(struct tcp_conn *c) {
+    struct scoreboard *b = board_of(c);
+    for (uint32_t i = 0; i < b->count; i++) {
+        const struct sent_range *r = &b->ranges[i];
+        if ((r->flags & RANGE_LOST) == 0)
+            continue;
+        // The FIN is a number, but no byte of the segment.
+        uint32_t span = r->end - r->start;
+        if (span > c->mss && !(span == c->mss + 1u && r->end == conn_queue_end(c) + 1))
+            span = c->mss;
+        if (b->pipe > 0 && b->pipe + span > c->cwnd)
+            return false;
+        if (!resend(c, r->start, span) || !board_note_resent(c, i, span))
+            return false;
+    }
+    return true;
+}
+
 static void send_new(struct tcp_conn *c) {
     uint32_t len;
     bool fin;
     congestion_before_send(c);
-    while (next_segment(c, &len, &fin)) {
-        bool last = c->snd_nxt + len == conn_queue_end(c);
-        uint8_t flags = data_flags(len, last, fin);
-        if (send_data(c, c->snd_nxt, len, flags, &c->sendq.next) == TX_NO_FRAME) {
-            conn_list_output(c);
-            break;
-        }
-        note_sent(c, len + fin);
-    }
+    bool may = c->board == NULL || resend_lost(c);
+    uint32_t before = c->snd_max;
+    while (may && next_segment(c, &len, &fin))
+        may = send_next(c, len, fin);
     set_send_timer(c);
+    if (c->snd_max != before)
+        probe_arm(c);
+}
+
+bool tcp_send_tail(struct tcp_conn *c) {
+    uint32_t in_flight = c->snd_nxt - c->snd_una, unsent = conn_queue_end(c) - c->snd_nxt;
+    uint32_t len = min_u32(unsent, c->mss);
+    if (in_flight <= c->sendq.len && len > 0 && left_of(c->snd_wnd, in_flight) >= len) {
+        c->flags &= ~(uint32_t)CONN_PROBE_REPEATED;
+        return send_next(c, len, false);
+    }
+    c->flags |= CONN_PROBE_REPEATED;
+    uint32_t span = min_u32(c->snd_max - c->snd_una, c->mss);
+    return resend(c, c->snd_max - span, span);
+}
+
+void tcp_output_to_end(struct tcp_conn *c) {
+    uint32_t to = min_u32(c->snd_max - c->snd_una, c->sendq.len);
+    uint32_t from = min_u32(c->snd_nxt - c->snd_una, c->sendq.len);
+    sendq_read(&c->sendq, &c->sendq.next, NULL, to - from);
+    c->snd_nxt = c->snd_max;
 }
 
 void tcp_output(struct tcp_conn *c) {
     if (c->state < TCP_STATE_ESTABLISHED)
         return;
-    if (c->sendq.len > 0 || fin_unsent(c))
+    if (c->sendq.len > 0 || fin_unsent(c) || c->board != NULL)
         send_new(c);
     if ((c->flags & CONN_ACK_NOW) != 0)
         tcp_send_ack(c);
@@ -292,6 +367,11 @@ void tcp_retransmit_head(struct tcp_conn *c) {
 
 void tcp_resend_all(struct tcp_conn *c) {
     c->flags &= ~(uint32_t)CONN_TIMING;
+    if (c->board != NULL) {
+        board_mark_all_lost(c);
+        conn_list_output(c);
+        return;
+    }
     c->snd_nxt = c->snd_una;
     c->sendq.next = (struct send_cursor){0};
     conn_list_output(c);

@@ -64,6 +64,7 @@ void reassembly_insert(struct tcp_conn *c, uint32_t seq, const uint8_t *data, ui
         uint32_t n;
         if (before != NULL && seq_gt(end_of(before), seq)) {
             n = min_u32(end_of(before) - seq, len); // known already
+            sack_note_duplicate(c, seq, seq + n);
         } else {
             n = after != NULL ? min_u32(len, after->tag - seq) : len;
             n = fill(c, before, seq, data, n);

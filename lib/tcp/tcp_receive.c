@@ -86,6 +86,7 @@ void reassembly_deliver(struct tcp_conn *c) {
         if (c->ooo.head == NULL)
             c->ooo.tail = NULL;
         c->ooo.chunks--;
+        sack_note_duplicate(c, b->tag, b->tag + min_u32(known, b->len));
         if (known >= b->len) {
             buf_put(c->stack->env.pool, b);
             continue;

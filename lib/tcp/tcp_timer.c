@@ -51,6 +51,8 @@ static void rtt_sample(struct tcp_conn *c, uint32_t r_us) {
     uint32_t variance = max_u32(1u << WHEEL_TICK_SHIFT, c->rttvar_us4);
     c->rto_us = max_u32(l->rto_min_us, min_u32(l->rto_max_us, c->srtt_us8 / 8 + variance));
     c->backoff = 0;
+    if (c->min_rtt_us == 0 || r_us < c->min_rtt_us)
+        c->min_rtt_us = max_u32(r_us, 1);
 }
 
 void rtt_on_ack(struct tcp_conn *c, uint32_t ack) {
@@ -107,8 +109,12 @@ static void retransmit_timeout(struct tcp_conn *c) {
     congestion_on_timeout(c);
     back_off(c);
     // Everything not acknowledged counts as lost and is sent again as the window opens.
-    tcp_resend_all(c);
-    tcp_retransmit_head(c);
+    if (sack_on_timeout(c)) {
+        tcp_output(c);
+    } else {
+        tcp_resend_all(c);
+        tcp_retransmit_head(c);
+    }
     conn_arm(c, DEADLINE_RETRANSMIT, s->now_us + conn_rto_us(c));
 }
 
@@ -148,6 +154,9 @@ static void deadline_passed(struct tcp_conn *c, enum conn_deadline which) {
         break;
     case DEADLINE_NUDGE:
         nudge_timeout(c);
+        break;
+    case DEADLINE_LOSS:
+        loss_timeout(c);
         break;
     case DEADLINE_COUNT:
         assert(false);

@@ -55,6 +55,16 @@
     X(test_time_wait_limit, "TIME-WAIT recycles the oldest")                                       \
     X(test_out_of_order_limit, "out-of-order limit")                                               \
     X(test_unread_at_close, "data unread when both sides are done")                                \
+    /* test_tcp_loss.c */                                                                          \
+    X(test_sack_negotiation, "SACK is negotiated")                                                 \
+    X(test_sack_blocks, "SACK and D-SACK blocks of the receiver")                                  \
+    X(test_sack_holes, "the scoreboard repeats exactly the holes")                                 \
+    X(test_rack_lost_again, "RACK finds a lost retransmission")                                    \
+    X(test_rack_reordering, "RACK bears reordering")                                               \
+    X(test_sack_timeout, "a time-out with a scoreboard, and reneging")                             \
+    X(test_sack_nonsense, "SACK blocks that cannot be")                                            \
+    X(test_tail_loss_probe, "tail loss probe")                                                     \
+    X(test_sack_transfer, "transfers with loss need few repetitions")                              \
     /* test_tcp_wire.c */                                                                          \
     X(test_arp_answers, "ARP answers and learns")                                                  \
     X(test_arp_resolves, "ARP resolves, queues, gives up")                                         \
