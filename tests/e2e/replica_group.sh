@@ -7,7 +7,7 @@
 #   tests/e2e/replica_group.sh BUILD-DIR [BASE-PORT]
 set -eu
 
-build=${1:?usage: $0 BUILD-DIR [BASE-PORT]}
+build=${1:-${PROPHECY_BIN:?usage: $0 BUILD-DIR [BASE-PORT], or PROPHECY_BIN=BUILD-DIR $0}}
 base=${2:-$((20000 + $$ % 12000))}
 replica=$build/app/replica/prophecy-replica
 client=$build/app/replica/bft_client
