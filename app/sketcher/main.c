@@ -10,6 +10,7 @@
 #include <rte_errno.h>
 #include <rte_lcore.h>
 #include <rte_malloc.h>
+#include <rte_mbuf_pool_ops.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -104,9 +105,36 @@ static bool make_history(void) {
     return app.history != NULL;
 }
 
+/*
+ * As rte_pktmbuf_pool_create, but for a flag. AF_XDP's zero-copy takes the pool for frames back to
+ * back. By default none of them crosses a page: with pages of 4 KiB (--no-huge) most would lie
+ * behind what the kernel was told of, it would swallow each that is offered to it, and reception
+ * would stop. Where devices use virtual addresses, pages do not matter.
+ */
+static struct rte_mempool *make_frames(void) {
+    struct rte_pktmbuf_pool_private private = {.mbuf_data_room_size = RTE_MBUF_DEFAULT_BUF_SIZE};
+    unsigned int flags = rte_eal_iova_mode() == RTE_IOVA_VA ? RTE_MEMPOOL_F_NO_IOVA_CONTIG : 0;
+    struct rte_mempool *pool = rte_mempool_create_empty(
+        "frames", app.cfg.frames, sizeof(struct rte_mbuf) + RTE_MBUF_DEFAULT_BUF_SIZE, 256,
+        sizeof private, SOCKET_ID_ANY, flags);
+    if (pool == NULL)
+        return NULL;
+    int error = rte_mempool_set_ops_byname(pool, rte_mbuf_best_mempool_ops(), NULL);
+    if (error == 0) {
+        rte_pktmbuf_pool_init(pool, &private);
+        error = rte_mempool_populate_default(pool);
+    }
+    if (error < 0) {
+        rte_mempool_free(pool);
+        rte_errno = -error;
+        return NULL;
+    }
+    rte_mempool_obj_iter(pool, rte_pktmbuf_init, NULL);
+    return pool;
+}
+
 static bool make_memory(void) {
-    app.frames = rte_pktmbuf_pool_create("frames", app.cfg.frames, 256, 0,
-                                         RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+    app.frames = make_frames();
     if (app.frames == NULL)
         return complain("frames (mbufs); give the EAL more memory (-m MEGABYTES)");
     app.chunks = rte_mempool_create("chunks", app.cfg.buffers, sizeof(struct buf), 256, 0, NULL,
