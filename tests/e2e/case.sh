@@ -17,6 +17,8 @@ PROPHECY_BIN=$(readlink -f "${PROPHECY_BIN:-$E2E/../../build-test}")
 [ -x "$PROPHECY_BIN/app/sketcher/prophecy-sketcher" ] ||
     lab_die "there is no build in $PROPHECY_BIN: run tools/test, or give one as PROPHECY_BIN"
 export PROPHECY_BIN PYTHONPATH=$E2E PYTHONDONTWRITEBYTECODE=1
+# The interpreter itself: a wrapper of it costs more than what it is called for.
+PATH=$(dirname "$(python3 -c 'import sys; print(sys.executable)')"):$PATH
 CASE=$(basename "$0" .sh)
 # Exit statuses of the programs tell of leaks and reports, too.
 export ASAN_OPTIONS=${ASAN_OPTIONS:-abort_on_error=0:exitcode=99}
@@ -156,9 +158,11 @@ store_group() {
     lab_replicas store || fail "the replicas do not start"
 }
 
-# sketcher ["KEY = VALUE"...] [-- OPTIONS...]: idle connections to replicas end soon, so that leaks show.
+# sketcher ["KEY = VALUE"...] [-- OPTIONS...]: idle connections to replicas end soon, so that leaks show; agreement
+# may take its time, for machines are slow and sanitizers slower.
 sketcher() {
-    lab_sketcher "upstream-idle-ms = 2000" "$@" || fail "the sketcher does not start"
+    lab_sketcher "upstream-idle-ms = ${UPSTREAM_IDLE_MS:-2000}" \
+        "agreement-timeout-ms = ${AGREEMENT_TIMEOUT_MS:-60000}" "$@" || fail "the sketcher does not start"
 }
 
 # ---- requests

@@ -6,7 +6,8 @@
 . "$(dirname "$0")/case.sh"
 begin "$@"
 web_group nginx
-sketcher "agreement-timeout-ms = 1500"
+AGREEMENT_TIMEOUT_MS=1500
+sketcher
 pages_ok
 pages_ok
 
