@@ -58,12 +58,15 @@ static void unreachable(struct tcp_stack *s, uint32_t own_addr, const uint8_t *p
     if (p[1] == ICMP_CODE_FRAGMENTATION_NEEDED && len > ICMP_HEADER_BYTES)
         c = quoted_conn(s, own_addr, quoted, len - ICMP_HEADER_BYTES);
     mtu = max_u32(mtu, PATH_MTU_LEAST);
-    if (c == NULL || mtu - IP_HEADER_BYTES - TCP_HEADER_BYTES >= c->mss) {
+    uint32_t headers = IP_HEADER_BYTES + TCP_HEADER_BYTES;
+    if (c != NULL && (c->flags & CONN_TIMESTAMPS) != 0)
+        headers += TIMESTAMP_BYTES;
+    if (c == NULL || mtu - headers >= c->mss) {
         count(s, TCP_DROP_ICMP);
         return;
     }
     count(s, TCP_ICMP_TOO_BIG);
-    c->mss = (uint16_t)(mtu - IP_HEADER_BYTES - TCP_HEADER_BYTES);
+    c->mss = (uint16_t)(mtu - headers);
     tcp_resend_all(c);
 }
 

@@ -79,6 +79,7 @@ struct tcp_conn;
     X(DROP_TCP_CONN_LIMIT, "drop_tcp_connection_limit")                                            \
     X(DROP_TCP_SYN_LIMIT, "drop_tcp_half_open_limit")                                              \
     X(DROP_TCP_SACK, "drop_tcp_sack_block")                                                        \
+    X(DROP_TCP_TIMESTAMP, "drop_tcp_timestamp")                                                    \
     X(DROP_NO_FRAME, "drop_no_output_frame")                                                       \
     X(DROP_NO_ROUTE, "drop_no_neighbour")                                                          \
     X(DROP_NEIGH_QUEUE, "drop_neighbour_queue_full")
@@ -129,6 +130,7 @@ struct tcp_limits {
     uint32_t time_wait_us;
     uint32_t fin_wait_2_us;
     uint32_t delayed_ack_us;
+    bool timestamps; // offered and accepted (RFC 7323)
 };
 /* The defaults, to be changed member by member. */
 void tcp_limits_default(struct tcp_limits *limits);

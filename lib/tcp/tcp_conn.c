@@ -53,6 +53,7 @@ struct tcp_conn *conn_new(struct tcp_stack *s, unsigned int ifindex, uint32_t ne
         .neighbour = NO_INDEX,
         .rcv_seg_size = 536,
         .reorder_scale = 1,
+        .ts_offset = timestamp_offset(s, local_addr, local_port, remote_addr, remote_port),
         .mss = 536, // RFC 9293 3.7.1: without the option
     };
     for (unsigned int d = 0; d < DEADLINE_COUNT; d++)

@@ -4,6 +4,8 @@
 #include "tcp/checksum.h"
 #include "tcp/tcp_internal.h"
 
+#define TIMESTAMP_STALE (UINT32_C(24) * 86400) // units of 2^20 us
+
 /* True when the headers are sound and the checksum is right; counts what it refuses. */
 static bool parse_segment(struct tcp_stack *s, uint32_t src, uint32_t dst, const uint8_t *p,
                           size_t len, struct segment *seg) {
@@ -97,6 +99,9 @@ static void new_ack(struct tcp_conn *c, const struct segment *seg) {
     uint32_t data = min_u32(acked, c->sendq.len);
     bool fin = acked > data;
     assert(!fin || (c->flags & CONN_FIN_QUEUED) != 0);
+    bool repeated = c->retries > 0 || c->board != NULL || (c->flags & CONN_RECOVERY) != 0;
+    if (repeated && seg->parsed.has_timestamps && (c->flags & CONN_TIMESTAMPS) != 0)
+        rtt_on_echo(c, seg->parsed.ts_echo);
     rtt_on_ack(c, ack);
     c->retries = 0;
     c->snd_una = ack;
@@ -436,11 +441,48 @@ static bool syn_received_ack(struct tcp_conn *c, const struct segment *seg) {
     return true;
 }
 
+/* RFC 7323 5.3, R1, and 3.2 for a segment without the option; a reset is exempt. */
+static bool passes_paws(const struct tcp_conn *c, const struct segment *seg) {
+    if ((c->flags & CONN_TIMESTAMPS) == 0 || (seg->flags & TCP_RST) != 0)
+        return true;
+    if (!seg->parsed.has_timestamps)
+        return false;
+    if (!seq_lt(seg->parsed.ts_value, c->ts_recent))
+        return true;
+    // 5.5: a clock that was not seen for 24 days may have turned over.
+    return (uint32_t)(c->stack->now_us >> 20) - c->ts_recent_at > TIMESTAMP_STALE;
+}
+
+/* RFC 7323 4.3 (2), 5.3 R3. */
+static void take_timestamp(struct tcp_conn *c, const struct segment *seg) {
+    if (!seg->parsed.has_timestamps || seq_gt(seg->seq, c->rcv_acked))
+        return;
+    c->ts_recent = seg->parsed.ts_value;
+    c->ts_recent_at = (uint32_t)(c->stack->now_us >> 20);
+}
+
+static void refuse_timestamp(struct tcp_conn *c, const struct segment *seg) {
+    count(c->stack, TCP_DROP_TCP_TIMESTAMP);
+    if (!seg->parsed.has_timestamps)
+        return;
+    if (seg->len > 0 && seq_leq(seg->seq + seg->len, c->rcv_nxt))
+        sack_note_duplicate(c, seg->seq, seg->seq + seg->len);
+    if (seg->len > 0)
+        tcp_send_ack(c);
+    else
+        tcp_challenge_ack(c);
+}
+
 static void synchronized_segment(struct tcp_conn *c, struct segment *seg) {
+    if (!passes_paws(c, seg)) {
+        refuse_timestamp(c, seg);
+        return;
+    }
     if (!is_acceptable(c, seg)) {
         refuse_unacceptable(c, seg);
         return;
     }
+    take_timestamp(c, seg);
     if ((seg->flags & TCP_RST) != 0) {
         reset_received(c, seg);
         return;
@@ -465,7 +507,7 @@ static void synchronized_segment(struct tcp_conn *c, struct segment *seg) {
 
 /* What nearly every segment of an open connection is: nothing of the above can apply to it. */
 static bool is_predicted(const struct tcp_conn *c, const struct segment *seg) {
-    return c->state == TCP_STATE_ESTABLISHED && seg->seq == c->rcv_nxt &&
+    return c->state == TCP_STATE_ESTABLISHED && seg->seq == c->rcv_nxt && passes_paws(c, seg) &&
            (seg->flags & (TCP_SYN | TCP_FIN | TCP_RST | TCP_ACK)) == TCP_ACK &&
            seg->len <= c->rcv_adv - c->rcv_nxt;
 }
@@ -473,7 +515,7 @@ static bool is_predicted(const struct tcp_conn *c, const struct segment *seg) {
 /* Those of a SYN are looked at where it is. False: malformed. */
 static bool parse_options(const struct tcp_conn *c, struct segment *seg) {
     seg->parsed = (struct tcp_options){0};
-    if (seg->option_bytes == 0 || (c->flags & CONN_SACK) == 0)
+    if (seg->option_bytes == 0 || (c->flags & (CONN_SACK | CONN_TIMESTAMPS)) == 0)
         return true;
     if (tcp_options_parse(seg->options, seg->option_bytes, &seg->parsed))
         return true;
@@ -485,6 +527,7 @@ static void conn_segment(struct tcp_conn *c, struct segment *seg) {
     if (!parse_options(c, seg))
         return;
     if (is_predicted(c, seg)) {
+        take_timestamp(c, seg);
         if (process_ack(c, seg) && seg->len > 0)
             text_and_fin(c, seg);
     } else if (c->state == TCP_STATE_SYN_SENT) {

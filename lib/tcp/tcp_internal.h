@@ -105,6 +105,7 @@ enum conn_flag {
     CONN_REORDERED = 1u << 20,      // reordering was seen (RFC 8985 6.2, step 3)
     CONN_PROBED = 1u << 21,         // a tail loss probe is out, up to probe_end
     CONN_PROBE_REPEATED = 1u << 22, // ... and was a retransmission
+    CONN_TIMESTAMPS = 1u << 23,     // both sides sent the option
 };
 
 enum conn_deadline {
@@ -175,9 +176,12 @@ struct tcp_conn {
     uint32_t ooo_fin_seq;
     uint8_t listener;
 
-    uint8_t reorder_scale;             // of the reordering window, in quarters of the RTT
-    uint8_t reorder_keep;              // recoveries until it is 1 again
-    uint32_t min_rtt_us;               // 0: not known
+    uint8_t reorder_scale; // of the reordering window, in quarters of the RTT
+    uint8_t reorder_keep;  // recoveries until it is 1 again
+    uint32_t min_rtt_us;   // 0: not known
+    uint32_t ts_offset;    // of our clock (RFC 7323 5.4)
+    uint32_t ts_recent;    // the peer's clock, and when we took it (2^20 us)
+    uint32_t ts_recent_at;
     uint32_t probe_end;                // snd_max after the tail loss probe
     struct buf *board;                 // struct scoreboard; NULL: no loss or reordering is known
     struct seq_range duplicate;        // arrived twice, to be told (RFC 2883)
@@ -222,6 +226,8 @@ struct time_wait {
     uint32_t snd_nxt, rcv_nxt;
     uint16_t window;
     uint8_t ifindex;
+    bool timestamps;
+    uint32_t ts_recent;
     uint32_t hash_next;
     uint32_t prev, next; // in order of expiry
     uint64_t expires_us;
@@ -276,7 +282,7 @@ struct tcp_stack {
     uint8_t recv_scale; // window scale that we offer
     uint16_t ip_id;
 
-    struct hash_key table_key, isn_key;
+    struct hash_key table_key, isn_key, timestamp_key;
     struct tcp_conn *conns;
     uint32_t *conn_buckets;
     uint32_t conn_mask;
@@ -334,6 +340,12 @@ uint64_t siphash(const struct hash_key *key, const uint64_t *words, unsigned int
 /* isn.c */
 uint32_t isn_choose(const struct tcp_stack *s, uint32_t local_addr, uint16_t local_port,
                     uint32_t remote_addr, uint16_t remote_port);
+uint32_t timestamp_offset(const struct tcp_stack *s, uint32_t local_addr, uint16_t local_port,
+                          uint32_t remote_addr, uint16_t remote_port);
+/* Our clock without its offset. */
+static inline uint32_t timestamp_clock(const struct tcp_stack *s) {
+    return (uint32_t)(s->now_us / 1000);
+}
 /* The hash of a connection or TIME-WAIT entry in the tables. */
 uint32_t table_hash(const struct tcp_stack *s, uint32_t local_addr, uint16_t local_port,
                     uint32_t remote_addr, uint16_t remote_port);
@@ -401,6 +413,8 @@ struct tcp_options {
     uint8_t scale;
     bool has_scale;
     bool sack_permitted;
+    bool has_timestamps;
+    uint32_t ts_value, ts_echo;
     uint8_t sack_count;
     struct seq_range sack[SACK_BLOCKS_MAX];
 };
@@ -434,6 +448,8 @@ bool listen_accept(struct tcp_conn *c);
 
 /* tcp_options.c */
 #define TCP_OPTION_BYTES_MAX 40u
+#define TIMESTAMP_BYTES 12u // with the padding of RFC 7323 appendix A
+void tcp_options_write_timestamps(uint8_t *p, uint32_t value, uint32_t echo);
 /* False when the options are malformed. */
 bool tcp_options_parse(const uint8_t *p, size_t len, struct tcp_options *o);
 /* Those of a SYN or SYN-ACK: all that o holds. */
@@ -470,6 +486,8 @@ void rtt_init(struct tcp_conn *c);
 void rtt_start(struct tcp_conn *c, uint32_t seq);
 /* ack covers the segment being timed? Then takes the sample (RFC 6298). */
 void rtt_on_ack(struct tcp_conn *c, uint32_t ack);
+/* An acknowledgement of repeated segments: only the echoed timestamp tells them apart. */
+void rtt_on_echo(struct tcp_conn *c, uint32_t echo);
 
 /* tcp_time_wait.c */
 bool time_wait_init(struct tcp_stack *s);
@@ -547,9 +565,10 @@ void tcp_send_probe(struct tcp_conn *c);
 void tcp_send_reset(struct tcp_conn *c);
 /* RFC 5961 7: an acknowledgement that a forger may ask for, limited. */
 void tcp_challenge_ack(struct tcp_conn *c);
-/* A segment of no connection: RST, or TIME-WAIT's acknowledgement. */
+/* A segment of no connection, with timestamps when ts_recent is given: RST, or TIME-WAIT's
+ * acknowledgement. */
 void tcp_send_bare(struct tcp_stack *s, const struct segment *to, uint32_t seq, uint32_t ack,
-                   uint8_t flags, uint16_t window);
+                   uint8_t flags, uint16_t window, const uint32_t *ts_recent);
 /* The RST that answers a segment without a connection (RFC 9293 3.10.7.1). */
 void tcp_reset_segment(struct tcp_stack *s, const struct segment *seg);
 /* Both directions are over; only the owner may still have to read. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Options: MSS (RFC 9293 3.7.1), window scale (RFC 7323 2), SACK (RFC 2018 2, 3). */
+/* Options: MSS (RFC 9293 3.7.1), window scale (RFC 7323 2), SACK (RFC 2018 2, 3),
+ * timestamps (RFC 7323 3). */
 #include "tcp/bytes.h"
 #include "tcp/tcp_internal.h"
 
@@ -10,7 +11,10 @@ enum {
     OPTION_SCALE = 3,
     OPTION_SACK_PERMITTED = 4,
     OPTION_SACK = 5,
+    OPTION_TIMESTAMPS = 8,
 };
+#define TIMESTAMP_HEAD                                                                             \
+    (OPTION_NOP << 24 | OPTION_NOP << 16 | OPTION_TIMESTAMPS << 8 | 10) // RFC 7323 appendix A
 #define MSS_LEAST 88u      // a peer that asks for less would only cost us packets
 #define SCALE_GREATEST 14u // RFC 7323 2.3
 
@@ -31,12 +35,23 @@ static void parse_one(const uint8_t *p, uint8_t len, struct tcp_options *o) {
     }
     if (p[0] == OPTION_SACK_PERMITTED && len == 2)
         o->sack_permitted = true;
+    if (p[0] == OPTION_TIMESTAMPS && len == 10) {
+        o->has_timestamps = true;
+        o->ts_value = load_be32(p + 2);
+        o->ts_echo = load_be32(p + 6);
+    }
     if (p[0] == OPTION_SACK)
         parse_sack(p, len, o);
 }
 
 bool tcp_options_parse(const uint8_t *p, size_t len, struct tcp_options *o) {
     *o = (struct tcp_options){0};
+    if (len == TIMESTAMP_BYTES && load_be32(p) == TIMESTAMP_HEAD) { // as in nearly every segment
+        o->has_timestamps = true;
+        o->ts_value = load_be32(p + 4);
+        o->ts_echo = load_be32(p + 8);
+        return true;
+    }
     while (len > 0 && p[0] != OPTION_END) {
         if (p[0] == OPTION_NOP) {
             p++;
@@ -53,6 +68,12 @@ bool tcp_options_parse(const uint8_t *p, size_t len, struct tcp_options *o) {
     return true;
 }
 
+void tcp_options_write_timestamps(uint8_t *p, uint32_t value, uint32_t echo) {
+    store_be32(p, TIMESTAMP_HEAD);
+    store_be32(p + 4, value);
+    store_be32(p + 8, echo);
+}
+
 size_t tcp_options_write_syn(uint8_t *p, const struct tcp_options *o) {
     size_t n = 4;
     p[0] = OPTION_MSS;
@@ -63,6 +84,10 @@ size_t tcp_options_write_syn(uint8_t *p, const struct tcp_options *o) {
         p[n + 2] = OPTION_SACK_PERMITTED;
         p[n + 3] = 2;
         n += 4;
+    }
+    if (o->has_timestamps) {
+        tcp_options_write_timestamps(p + n, o->ts_value, o->ts_echo);
+        n += TIMESTAMP_BYTES;
     }
     if (o->has_scale) {
         p[n] = OPTION_NOP;
@@ -92,11 +117,16 @@ static size_t write_sack(struct tcp_conn *c, uint8_t *p, uint32_t room) {
 
 size_t tcp_options_write(struct tcp_conn *c, uint8_t *p, uint32_t room) {
     size_t n = 0;
-    room = min_u32(room, TCP_OPTION_BYTES_MAX);
+    uint32_t most = TCP_OPTION_BYTES_MAX;
+    if ((c->flags & CONN_TIMESTAMPS) != 0) {
+        tcp_options_write_timestamps(p, timestamp_clock(c->stack) + c->ts_offset, c->ts_recent);
+        n = TIMESTAMP_BYTES;
+        most -= TIMESTAMP_BYTES;
+    }
     bool sack = (c->flags & CONN_SACK) != 0 &&
                 (c->ooo.head != NULL || c->duplicate.start != c->duplicate.end);
     if (sack)
-        n += write_sack(c, p + n, room - (uint32_t)n);
+        n += write_sack(c, p + n, min_u32(room, most));
     return n;
 }
 
@@ -106,6 +136,14 @@ void tcp_options_apply(struct tcp_conn *c, const struct tcp_options *o) {
     uint16_t peer = o->mss == 0 ? 536 : o->mss;
     peer = peer < MSS_LEAST ? MSS_LEAST : peer;
     c->mss = peer < own ? peer : own;
+    if (o->has_timestamps && c->stack->limits.timestamps) {
+        c->flags |= CONN_TIMESTAMPS;
+        c->mss = (uint16_t)(c->mss - TIMESTAMP_BYTES); // RFC 6691 2
+        c->ts_recent = o->ts_value;
+        c->ts_recent_at = (uint32_t)(c->stack->now_us >> 20);
+    } else {
+        c->flags &= ~(uint32_t)CONN_TIMESTAMPS;
+    }
     if (o->has_scale) {
         c->flags |= CONN_SCALES;
         c->snd_scale = o->scale;

@@ -93,6 +93,9 @@ void tcp_send_syn(struct tcp_conn *c) {
         .has_scale = first || (c->flags & CONN_SCALES) != 0,
         .scale = s->recv_scale,
         .sack_permitted = first || (c->flags & CONN_SACK) != 0,
+        .has_timestamps = first ? s->limits.timestamps : (c->flags & CONN_TIMESTAMPS) != 0,
+        .ts_value = timestamp_clock(s) + c->ts_offset,
+        .ts_echo = c->ts_recent,
     };
     size_t option_bytes = tcp_options_write_syn(tx.data + TCP_PAYLOAD_OFFSET, &o);
     emit_conn(c, &tx, c->snd_una, first ? TCP_SYN : TCP_SYN | TCP_ACK, (uint8_t)option_bytes, 0);
@@ -135,7 +138,7 @@ void tcp_send_reset(struct tcp_conn *c) {
 }
 
 void tcp_send_bare(struct tcp_stack *s, const struct segment *to, uint32_t seq, uint32_t ack,
-                   uint8_t flags, uint16_t window) {
+                   uint8_t flags, uint16_t window, const uint32_t *ts_recent) {
     struct route route;
     struct tx tx;
     if (!ip_route(s, to->ifindex, to->remote_addr, &route)) {
@@ -153,7 +156,14 @@ void tcp_send_bare(struct tcp_stack *s, const struct segment *to, uint32_t seq, 
         .ack = ack,
         .window = window,
         .flags = flags,
+        .option_bytes = ts_recent != NULL ? TIMESTAMP_BYTES : 0,
     };
+    if (ts_recent != NULL) {
+        uint32_t offset =
+            timestamp_offset(s, to->local_addr, to->local_port, to->remote_addr, to->remote_port);
+        tcp_options_write_timestamps(tx.data + TCP_PAYLOAD_OFFSET, timestamp_clock(s) + offset,
+                                     *ts_recent);
+    }
     emit(s, &tx, &f);
 }
 
@@ -162,9 +172,9 @@ void tcp_reset_segment(struct tcp_stack *s, const struct segment *seg) {
         return;
     count(s, TCP_RESETS_OUT);
     if ((seg->flags & TCP_ACK) != 0)
-        tcp_send_bare(s, seg, seg->ack, 0, TCP_RST, 0);
+        tcp_send_bare(s, seg, seg->ack, 0, TCP_RST, 0, NULL);
     else
-        tcp_send_bare(s, seg, 0, seg->seq + segment_span(seg), TCP_RST | TCP_ACK, 0);
+        tcp_send_bare(s, seg, 0, seg->seq + segment_span(seg), TCP_RST | TCP_ACK, 0, NULL);
 }
 
 /* ---- data ---- */

@@ -93,6 +93,8 @@ void time_wait_add(const struct tcp_conn *c) {
         .rcv_nxt = c->rcv_nxt,
         .window = (uint16_t)min_u32((c->rcv_adv - c->rcv_nxt) >> c->rcv_scale, UINT16_MAX),
         .ifindex = c->ifindex,
+        .timestamps = (c->flags & CONN_TIMESTAMPS) != 0,
+        .ts_recent = c->ts_recent,
         .hash_next = *bucket,
     };
     *bucket = i;
@@ -103,6 +105,16 @@ void time_wait_add(const struct tcp_conn *c) {
 bool time_wait_has(const struct tcp_stack *s, uint32_t local_addr, uint16_t local_port,
                    uint32_t remote_addr, uint16_t remote_port) {
     return find(s, local_addr, local_port, remote_addr, remote_port) != NO_INDEX;
+}
+
+/* RFC 9293 3.6.1; RFC 6191 2 where the former connection had timestamps. */
+static bool is_new_incarnation(const struct time_wait *t, const struct segment *seg) {
+    struct tcp_options o;
+    bool beyond = seq_gt(seg->seq, t->rcv_nxt);
+    if (!t->timestamps || !tcp_options_parse(seg->options, seg->option_bytes, &o) ||
+        !o.has_timestamps)
+        return beyond;
+    return seq_gt(o.ts_value, t->ts_recent) || (beyond && o.ts_value == t->ts_recent);
 }
 
 /* RFC 9293 3.10.7.4, the parts about TIME-WAIT. */
@@ -116,7 +128,7 @@ bool time_wait_input(struct tcp_stack *s, const struct segment *seg) {
         count(s, TCP_DROP_TCP_SEQUENCE);
         return true;
     }
-    if ((seg->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN && seq_gt(seg->seq, t.rcv_nxt)) {
+    if ((seg->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN && is_new_incarnation(&t, seg)) {
         // A new incarnation, which must start beyond the old one's sequence numbers (RFC
         // 9293 3.6.1).
         remove_entry(s, i);
@@ -131,7 +143,8 @@ bool time_wait_input(struct tcp_stack *s, const struct segment *seg) {
         count(s, TCP_DROP_TCP_SEQUENCE);
         return true;
     }
-    tcp_send_bare(s, seg, t.snd_nxt, t.rcv_nxt, TCP_ACK, t.window);
+    tcp_send_bare(s, seg, t.snd_nxt, t.rcv_nxt, TCP_ACK, t.window,
+                  t.timestamps ? &t.ts_recent : NULL);
     return true;
 }
 

@@ -62,6 +62,12 @@ void rtt_on_ack(struct tcp_conn *c, uint32_t ack) {
     rtt_sample(c, (uint32_t)c->stack->now_us - c->timed_at_us);
 }
 
+void rtt_on_echo(struct tcp_conn *c, uint32_t echo) {
+    uint32_t age = timestamp_clock(c->stack) + c->ts_offset - echo;
+    if (age <= c->stack->limits.rto_max_us / 1000) // else no clock of ours showed that
+        rtt_sample(c, max_u32(age, 1) * 1000);
+}
+
 static void back_off(struct tcp_conn *c) {
     // Beyond this the bound rto_max_us holds anyway.
     if (c->backoff < 16)

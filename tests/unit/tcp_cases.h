@@ -55,6 +55,12 @@
     X(test_time_wait_limit, "TIME-WAIT recycles the oldest")                                       \
     X(test_out_of_order_limit, "out-of-order limit")                                               \
     X(test_unread_at_close, "data unread when both sides are done")                                \
+    /* test_tcp_handshake.c */                                                                     \
+    X(test_timestamp_bytes, "timestamps, byte by byte")                                            \
+    X(test_timestamp_offset, "each connection has a clock of its own")                             \
+    X(test_paws, "protection against wrapped sequence numbers")                                    \
+    X(test_timestamp_rtt, "the round trip of a repeated segment by its echo")                      \
+    X(test_timestamp_time_wait, "TIME-WAIT with timestamps")                                       \
     /* test_tcp_loss.c */                                                                          \
     X(test_sack_negotiation, "SACK is negotiated")                                                 \
     X(test_sack_blocks, "SACK and D-SACK blocks of the receiver")                                  \
