@@ -22,6 +22,7 @@ PATH=$(dirname "$(python3 -c 'import sys; print(sys.executable)')"):$PATH
 CASE=$(basename "$0" .sh)
 # Exit statuses of the programs tell of leaks and reports, too.
 export ASAN_OPTIONS=${ASAN_OPTIONS:-abort_on_error=0:exitcode=99}
+export LSAN_OPTIONS=${LSAN_OPTIONS:-suppressions=$E2E/lsan.supp:print_suppressions=0}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 
 begin() {
