@@ -29,6 +29,7 @@ void tcp_limits_default(struct tcp_limits *limits) {
         .time_wait_us = 60000000,
         .fin_wait_2_us = 60000000,
         .delayed_ack_us = 40000,
+        .syn_cookies = true,
         .timestamps = true,
     };
 }
@@ -76,12 +77,14 @@ static void derive_key(const uint8_t secret[16], const char *label, struct hash_
 static void stack_destroy(struct tcp_stack *s) {
     neighbours_free(s);
     free(s->refs.refs);
+    free(s->sources);
     free(s->time_waits);
     free(s->time_wait_buckets);
     free(s->conns);
     free(s->conn_buckets);
     crypto_wipe(&s->table_key, sizeof s->table_key);
     crypto_wipe(&s->isn_key, sizeof s->isn_key);
+    crypto_wipe(&s->cookie_key, sizeof s->cookie_key);
     crypto_wipe(&s->timestamp_key, sizeof s->timestamp_key);
     free(s);
 }
@@ -100,8 +103,10 @@ struct tcp_stack *tcp_stack_new(const struct tcp_env *env, const struct tcp_limi
     s->recv_scale = scale_for(limits->recv_window_bytes);
     derive_key(secret, "tcp table", &s->table_key);
     derive_key(secret, "tcp isn", &s->isn_key);
+    derive_key(secret, "tcp syn cookies", &s->cookie_key);
     derive_key(secret, "tcp timestamps", &s->timestamp_key);
-    if (!conns_init(s) || !time_wait_init(s) || !neighbours_init(s) || !refs_init(s)) {
+    if (!conns_init(s) || !sources_init(s) || !time_wait_init(s) || !neighbours_init(s) ||
+        !refs_init(s)) {
         stack_destroy(s);
         return NULL;
     }

@@ -54,6 +54,8 @@ struct tcp_conn;
     X(CHALLENGE_ACKS, "tcp_challenge_acks")                                                        \
     X(RESETS_IN, "tcp_resets_in")                                                                  \
     X(RESETS_OUT, "tcp_resets_out")                                                                \
+    X(SYN_COOKIES_SENT, "tcp_syn_cookies_sent")                                                    \
+    X(SYN_COOKIES_ACCEPTED, "tcp_syn_cookies_accepted")                                            \
     X(ARP_IN, "arp_in")                                                                            \
     X(ICMP_ECHO, "icmp_echo")                                                                      \
     X(ICMP_TOO_BIG, "icmp_fragmentation_needed")                                                   \
@@ -80,6 +82,8 @@ struct tcp_conn;
     X(DROP_TCP_SYN_LIMIT, "drop_tcp_half_open_limit")                                              \
     X(DROP_TCP_SACK, "drop_tcp_sack_block")                                                        \
     X(DROP_TCP_TIMESTAMP, "drop_tcp_timestamp")                                                    \
+    X(DROP_TCP_SYN_COOKIE, "drop_tcp_syn_cookie")                                                  \
+    X(DROP_TCP_SOURCE_LIMIT, "drop_tcp_source_limit")                                              \
     X(DROP_NO_FRAME, "drop_no_output_frame")                                                       \
     X(DROP_NO_ROUTE, "drop_no_neighbour")                                                          \
     X(DROP_NEIGH_QUEUE, "drop_neighbour_queue_full")
@@ -130,7 +134,9 @@ struct tcp_limits {
     uint32_t time_wait_us;
     uint32_t fin_wait_2_us;
     uint32_t delayed_ack_us;
-    bool timestamps; // offered and accepted (RFC 7323)
+    uint32_t conns_per_source_max; // accepted and not yet closed, per remote address; 0: no limit
+    bool syn_cookies; // beyond half_open_max SYNs are answered without state, not dropped
+    bool timestamps;  // offered and accepted (RFC 7323)
 };
 /* The defaults, to be changed member by member. */
 void tcp_limits_default(struct tcp_limits *limits);

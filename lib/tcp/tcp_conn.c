@@ -77,6 +77,7 @@ void conn_finish(struct tcp_conn *c, enum tcp_close_reason why) {
     struct tcp_stack *s = c->stack;
     assert(s->depth > 0 && c->state != TCP_STATE_CLOSED);
     remove_from_table(c);
+    source_remove(c);
     if (c->state == TCP_STATE_SYN_RECEIVED && (c->flags & CONN_ACTIVE) == 0)
         s->half_open--;
     else

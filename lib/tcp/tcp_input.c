@@ -523,7 +523,7 @@ static bool parse_options(const struct tcp_conn *c, struct segment *seg) {
     return false;
 }
 
-static void conn_segment(struct tcp_conn *c, struct segment *seg) {
+void conn_segment(struct tcp_conn *c, struct segment *seg) {
     if (!parse_options(c, seg))
         return;
     if (is_predicted(c, seg)) {

@@ -105,7 +105,8 @@ enum conn_flag {
     CONN_REORDERED = 1u << 20,      // reordering was seen (RFC 8985 6.2, step 3)
     CONN_PROBED = 1u << 21,         // a tail loss probe is out, up to probe_end
     CONN_PROBE_REPEATED = 1u << 22, // ... and was a retransmission
-    CONN_TIMESTAMPS = 1u << 23,     // both sides sent the option
+    CONN_SOURCE_COUNTED = 1u << 24,
+    CONN_TIMESTAMPS = 1u << 23, // both sides sent the option
 };
 
 enum conn_deadline {
@@ -266,6 +267,12 @@ struct stack_interface {
     uint32_t mask;
 };
 
+/* How many accepted connections a remote address has; count 0: a free place. */
+struct source {
+    uint32_t addr;
+    uint32_t count;
+};
+
 struct tcp_stack {
     struct tcp_env env;
     struct tcp_limits limits;
@@ -282,13 +289,16 @@ struct tcp_stack {
     uint8_t recv_scale; // window scale that we offer
     uint16_t ip_id;
 
-    struct hash_key table_key, isn_key, timestamp_key;
+    struct hash_key table_key, isn_key, timestamp_key, cookie_key;
     struct tcp_conn *conns;
     uint32_t *conn_buckets;
     uint32_t conn_mask;
     uint32_t conns_used_ever; // those beyond have never been touched
     uint32_t conn_count;
     uint32_t half_open;
+    uint64_t cookies_until_us; // acknowledgements may carry cookies until then
+    struct source *sources;    // NULL: no limit per source
+    uint32_t source_mask;
     struct tcp_conn *conns_free;
     struct tcp_conn *conns_ended; // become free when the outermost call returns
     struct tcp_conn *output_head; // sentinel-less list; see conn_list_output
@@ -442,9 +452,23 @@ void tcp_input(struct tcp_stack *s, unsigned int ifindex, uint32_t src, uint32_t
                const uint8_t *p, size_t len);
 /* tcp_listen.c: a segment for which there is no connection; min_isn is NULL or the sequence number
  * that a former connection of the tuple ended with. */
+void conn_segment(struct tcp_conn *c, struct segment *seg);
 void listen_input(struct tcp_stack *s, const struct segment *seg, const uint32_t *min_isn);
 /* Tells the listener; false: the connection is gone. */
 bool listen_accept(struct tcp_conn *c);
+
+/* tcp_cookie.c */
+void cookie_send(struct tcp_stack *s, const struct segment *seg, const struct tcp_options *o);
+/* An acknowledgement without a connection, for a listener. True when it carried a cookie of ours
+ * and needs no other answer. */
+bool cookie_input(struct tcp_stack *s, int listener, const struct segment *seg);
+
+/* tcp_source.c */
+bool sources_init(struct tcp_stack *s);
+/* The address may have one more. */
+bool source_has_room(const struct tcp_stack *s, uint32_t addr);
+void source_add(struct tcp_conn *c);
+void source_remove(struct tcp_conn *c);
 
 /* tcp_options.c */
 #define TCP_OPTION_BYTES_MAX 40u
@@ -565,10 +589,10 @@ void tcp_send_probe(struct tcp_conn *c);
 void tcp_send_reset(struct tcp_conn *c);
 /* RFC 5961 7: an acknowledgement that a forger may ask for, limited. */
 void tcp_challenge_ack(struct tcp_conn *c);
-/* A segment of no connection, with timestamps when ts_recent is given: RST, or TIME-WAIT's
+/* A segment of no connection: RST, SYN-ACK with a cookie, or TIME-WAIT's
  * acknowledgement. */
 void tcp_send_bare(struct tcp_stack *s, const struct segment *to, uint32_t seq, uint32_t ack,
-                   uint8_t flags, uint16_t window, const uint32_t *ts_recent);
+                   uint8_t flags, uint16_t window, const uint8_t *options, size_t option_bytes);
 /* The RST that answers a segment without a connection (RFC 9293 3.10.7.1). */
 void tcp_reset_segment(struct tcp_stack *s, const struct segment *seg);
 /* Both directions are over; only the owner may still have to read. */

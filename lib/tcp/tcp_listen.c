@@ -39,8 +39,15 @@ static void listen_syn(struct tcp_stack *s, int listener, const struct segment *
         count(s, TCP_DROP_TCP_HEADER);
         return;
     }
+    if (!source_has_room(s, seg->remote_addr)) {
+        count(s, TCP_DROP_TCP_SOURCE_LIMIT);
+        return;
+    }
     if (s->half_open >= s->limits.half_open_max) {
-        count(s, TCP_DROP_TCP_SYN_LIMIT);
+        if (s->limits.syn_cookies)
+            cookie_send(s, seg, &options);
+        else
+            count(s, TCP_DROP_TCP_SYN_LIMIT);
         return;
     }
     if (!ip_route(s, seg->ifindex, seg->remote_addr, &route)) {
@@ -59,7 +66,10 @@ static void listen_syn(struct tcp_stack *s, int listener, const struct segment *
 
 void listen_input(struct tcp_stack *s, const struct segment *seg, const uint32_t *min_isn) {
     int listener = find_listener(s, seg);
-    if (listener < 0 || (seg->flags & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN) {
+    bool syn = (seg->flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
+    if (listener >= 0 && !syn && cookie_input(s, listener, seg))
+        return;
+    if (listener < 0 || !syn) {
         count(s, TCP_DROP_TCP_NO_CONN);
         // A segment for LISTEN that is neither SYN, ACK nor RST is only dropped (3.10.7.2, fourth).
         if (listener < 0 || (seg->flags & TCP_ACK) != 0)
@@ -74,6 +84,12 @@ bool listen_accept(struct tcp_conn *c) {
     const struct tcp_listener *l = &s->listeners[c->listener];
     s->half_open--;
     count(s, TCP_CONNS_ACCEPTED);
+    if (!source_has_room(s, c->remote_addr)) {
+        count(s, TCP_DROP_TCP_SOURCE_LIMIT);
+        conn_abort(c, TCP_CLOSED_ABORTED);
+        return false;
+    }
+    source_add(c);
     const struct tcp_handlers *h = l->on_accept(l->ctx, c);
     if (c->state == TCP_STATE_CLOSED)
         return false;

@@ -138,7 +138,7 @@ void tcp_send_reset(struct tcp_conn *c) {
 }
 
 void tcp_send_bare(struct tcp_stack *s, const struct segment *to, uint32_t seq, uint32_t ack,
-                   uint8_t flags, uint16_t window, const uint32_t *ts_recent) {
+                   uint8_t flags, uint16_t window, const uint8_t *options, size_t option_bytes) {
     struct route route;
     struct tx tx;
     if (!ip_route(s, to->ifindex, to->remote_addr, &route)) {
@@ -156,14 +156,10 @@ void tcp_send_bare(struct tcp_stack *s, const struct segment *to, uint32_t seq, 
         .ack = ack,
         .window = window,
         .flags = flags,
-        .option_bytes = ts_recent != NULL ? TIMESTAMP_BYTES : 0,
+        .option_bytes = (uint8_t)option_bytes,
     };
-    if (ts_recent != NULL) {
-        uint32_t offset =
-            timestamp_offset(s, to->local_addr, to->local_port, to->remote_addr, to->remote_port);
-        tcp_options_write_timestamps(tx.data + TCP_PAYLOAD_OFFSET, timestamp_clock(s) + offset,
-                                     *ts_recent);
-    }
+    if (option_bytes > 0)
+        memcpy(tx.data + TCP_PAYLOAD_OFFSET, options, option_bytes);
     emit(s, &tx, &f);
 }
 
@@ -172,9 +168,9 @@ void tcp_reset_segment(struct tcp_stack *s, const struct segment *seg) {
         return;
     count(s, TCP_RESETS_OUT);
     if ((seg->flags & TCP_ACK) != 0)
-        tcp_send_bare(s, seg, seg->ack, 0, TCP_RST, 0, NULL);
+        tcp_send_bare(s, seg, seg->ack, 0, TCP_RST, 0, NULL, 0);
     else
-        tcp_send_bare(s, seg, 0, seg->seq + segment_span(seg), TCP_RST | TCP_ACK, 0, NULL);
+        tcp_send_bare(s, seg, 0, seg->seq + segment_span(seg), TCP_RST | TCP_ACK, 0, NULL, 0);
 }
 
 /* ---- data ---- */

@@ -143,8 +143,12 @@ bool time_wait_input(struct tcp_stack *s, const struct segment *seg) {
         count(s, TCP_DROP_TCP_SEQUENCE);
         return true;
     }
-    tcp_send_bare(s, seg, t.snd_nxt, t.rcv_nxt, TCP_ACK, t.window,
-                  t.timestamps ? &t.ts_recent : NULL);
+    uint8_t options[TIMESTAMP_BYTES];
+    uint32_t clock = timestamp_clock(s) + timestamp_offset(s, seg->local_addr, seg->local_port,
+                                                           seg->remote_addr, seg->remote_port);
+    tcp_options_write_timestamps(options, clock, t.ts_recent);
+    tcp_send_bare(s, seg, t.snd_nxt, t.rcv_nxt, TCP_ACK, t.window, options,
+                  t.timestamps ? sizeof options : 0);
     return true;
 }
 

@@ -61,6 +61,10 @@
     X(test_paws, "protection against wrapped sequence numbers")                                    \
     X(test_timestamp_rtt, "the round trip of a repeated segment by its echo")                      \
     X(test_timestamp_time_wait, "TIME-WAIT with timestamps")                                       \
+    X(test_cookies, "SYN cookies remember the handshake")                                          \
+    X(test_cookie_forgery, "SYN cookies that are forged or old")                                   \
+    X(test_source_limit, "connections per source address")                                         \
+    X(test_source_table, "the table of sources against a plain count")                             \
     /* test_tcp_loss.c */                                                                          \
     X(test_sack_negotiation, "SACK is negotiated")                                                 \
     X(test_sack_blocks, "SACK and D-SACK blocks of the receiver")                                  \

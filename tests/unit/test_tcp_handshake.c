@@ -246,3 +246,177 @@ void test_timestamp_time_wait(void) {
     CU_ASSERT_EQUAL(tcp_stack_time_waits(p.side[1].stack), 0);
     pair_free(&p);
 }
+
+/* B's half-open places are taken; the SYN-ACKs that follow are cookies. */
+static void flood(void) {
+    struct tcp_limits l = small_limits();
+    l.half_open_max = 2;
+    init(&l);
+    plain_syn(1);
+    plain_syn(2);
+    CU_ASSERT_EQUAL(tcp_stack_conns(p.side[1].stack), 2);
+}
+
+void test_cookies(void) {
+    flood();
+    for (uint16_t port = 100; port < 1100; port++)
+        plain_syn(port);
+    CU_ASSERT_EQUAL(counter(TCP_SYN_COOKIES_SENT), 1000);
+    CU_ASSERT_EQUAL(tcp_stack_conns(p.side[1].stack), 2); // no state
+    CU_ASSERT_EQUAL(tcp_stack_next_deadline(p.side[1].stack) == UINT64_MAX, false);
+    syn_from(7000, PEER_CLOCK);
+    const struct pair_frame *f = only();
+    CU_ASSERT_EQUAL(f->data[47], TCP_SYN | TCP_ACK);
+    CU_ASSERT_EQUAL(seen_u32(f, 42), PEER_ISN + 1);
+    CU_ASSERT_EQUAL(seen_u32(f, 70), PEER_CLOCK);
+    iss = seen_u32(f, 38);
+    echo = seen_u32(f, 66);
+    CU_ASSERT_EQUAL(iss & 7, 7);        // an MSS of 1460
+    CU_ASSERT_EQUAL(echo & 31, 16 + 7); // SACK, and a scale of 7
+    // The acknowledgement, with data, opens the connection with all of it.
+    uint8_t byte = pair_byte(11, 0);
+    server.to_send = 20000;
+    give_at(7000, TCP_ACK, PEER_ISN + 1, iss + 1, PEER_CLOCK + 1, &byte, 1);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(server.c);
+    CU_ASSERT_EQUAL(server.received, 1);
+    CU_ASSERT_EQUAL(server.c->mss, 1448);
+    CU_ASSERT_EQUAL(server.c->snd_scale, 7);
+    CU_ASSERT_EQUAL(server.c->snd_wnd, 600 << 7);
+    CU_ASSERT_EQUAL(server.c->flags & (CONN_SACK | CONN_TIMESTAMPS | CONN_SCALES),
+                    CONN_SACK | CONN_TIMESTAMPS | CONN_SCALES);
+    CU_ASSERT(a->seen_count >= 10);
+    CU_ASSERT_EQUAL(seen_u32(&a->seen[0], 38), iss + 1);
+    CU_ASSERT(seen_u32(&a->seen[0], 58) - echo < 100); // the clock goes on and never back
+    CU_ASSERT_EQUAL(counter(TCP_SYN_COOKIES_ACCEPTED), 1);
+    CU_ASSERT_EQUAL(counter(TCP_CONNS_ACCEPTED), 1);
+    CU_ASSERT_EQUAL(counter(TCP_DROP_TCP_SYN_LIMIT), 0);
+    pair_free(&p);
+    // A peer without timestamps gets neither scale nor SACK, but its MSS.
+    flood();
+    static const uint8_t options[] = {2, 4, 0x05, 0x50, 4, 2, 1, 1, 1, 3, 3, 7}; // 1360
+    give(&(struct hand_tcp){.src_port = 7000,
+                            .dst_port = PAIR_PORT,
+                            .seq = PEER_ISN,
+                            .flags = TCP_SYN,
+                            .window = 60000,
+                            .options = options,
+                            .option_bytes = sizeof options});
+    CU_ASSERT_EQUAL(only()->data[46] >> 4, 6); // only our MSS
+    iss = seen_u32(only(), 38);
+    give(&(struct hand_tcp){.src_port = 7000,
+                            .dst_port = PAIR_PORT,
+                            .seq = PEER_ISN + 1,
+                            .ack = iss + 1,
+                            .flags = TCP_ACK,
+                            .window = 60000});
+    CU_ASSERT_PTR_NOT_NULL_FATAL(server.c);
+    CU_ASSERT_EQUAL(server.c->mss, 1360);
+    CU_ASSERT_EQUAL(server.c->flags & (CONN_SACK | CONN_TIMESTAMPS | CONN_SCALES), 0);
+    CU_ASSERT_EQUAL(server.c->snd_wnd, 60000);
+    pair_free(&p);
+}
+
+static void ack_cookie(uint32_t seq, uint32_t ack) {
+    give(&(struct hand_tcp){.src_port = 7000,
+                            .dst_port = PAIR_PORT,
+                            .seq = seq,
+                            .ack = ack,
+                            .flags = TCP_ACK,
+                            .window = 60000});
+}
+
+void test_cookie_forgery(void) {
+    flood();
+    plain_syn(7000);
+    iss = seen_u32(only(), 38);
+    uint32_t refused = 0;
+    for (uint32_t bit = 0; bit < 32; bit++) { // the hash, the MSS, the peer's number
+        ack_cookie(PEER_ISN + 1, (iss ^ 1u << bit) + 1);
+        refused += only()->data[47] == TCP_RST;
+        ack_cookie((PEER_ISN ^ 1u << bit) + 1, iss + 1);
+        refused += only()->data[47] == TCP_RST;
+    }
+    CU_ASSERT_EQUAL(refused, 64);
+    CU_ASSERT_EQUAL(counter(TCP_DROP_TCP_SYN_COOKIE), 64);
+    CU_ASSERT_PTR_NULL(server.c);
+    pair_run_for(&p, 60000000); // still good after a minute
+    ack_cookie(PEER_ISN + 1, iss + 1);
+    CU_ASSERT_PTR_NOT_NULL(server.c);
+    pair_free(&p);
+    flood();
+    plain_syn(7000);
+    iss = seen_u32(only(), 38);
+    pair_run_for(&p, 133500000); // but not after two epochs
+    ack_cookie(PEER_ISN + 1, iss + 1);
+    CU_ASSERT_EQUAL(only()->data[47], TCP_RST);
+    CU_ASSERT_EQUAL(counter(TCP_DROP_TCP_SYN_COOKIE), 1);
+    CU_ASSERT_PTR_NULL(server.c);
+    pair_run_for(&p, 10000000);
+    ack_cookie(PEER_ISN + 1, iss + 1); // nor is it looked at when none was given out of late
+    CU_ASSERT_EQUAL(counter(TCP_DROP_TCP_SYN_COOKIE), 1);
+    pair_free(&p);
+}
+
+void test_source_limit(void) {
+    struct pair_app apps[4];
+    struct tcp_limits l = small_limits();
+    l.conns_per_source_max = 2;
+    init(&l);
+    for (uint16_t i = 0; i < 3; i++) { // half-open ones do not count: they may be forged
+        plain_syn((uint16_t)(100 + i));
+        CU_ASSERT_EQUAL(a->seen_count, 1);
+        apps[i].established = seen_u32(&a->seen[0], 38);
+    }
+    for (uint16_t i = 0; i < 3; i++) {
+        iss = apps[i].established;
+        pair_app_init(&apps[i], 1, 1);
+        p.side[1].accept_app = &apps[i];
+        give(&(struct hand_tcp){.src_port = (uint16_t)(100 + i),
+                                .dst_port = PAIR_PORT,
+                                .seq = PEER_ISN + 1,
+                                .ack = iss + 1,
+                                .flags = TCP_ACK,
+                                .window = 60000});
+        CU_ASSERT_EQUAL(apps[i].c != NULL, i < 2);
+    }
+    CU_ASSERT_EQUAL(only()->data[47], TCP_RST | TCP_ACK); // the third was too many
+    plain_syn(200);
+    CU_ASSERT_EQUAL(a->seen_count, 0);
+    CU_ASSERT_EQUAL(counter(TCP_DROP_TCP_SOURCE_LIMIT), 2);
+    CU_ASSERT_EQUAL(tcp_stack_conns(p.side[1].stack), 2);
+    tcp_abort(apps[0].c);
+    pair_run_for(&p, 600);
+    plain_syn(201); // a place is free again
+    CU_ASSERT_EQUAL(only()->data[47], TCP_SYN | TCP_ACK);
+    pair_free(&p);
+}
+
+void test_source_table(void) {
+    enum { ADDRS = 40, CONNS = 64 };
+    struct tcp_limits l = small_limits();
+    struct tcp_conn conns[CONNS] = {0};
+    uint32_t counts[ADDRS] = {0};
+    l.conns_per_source_max = 3;
+    init(&l);
+    for (unsigned int round = 0; round < 20000; round++) {
+        struct tcp_conn *c = &conns[pair_random(&p) % CONNS];
+        if ((c->flags & CONN_SOURCE_COUNTED) != 0) {
+            source_remove(c);
+            counts[c->remote_addr]--;
+        } else {
+            c->stack = p.side[1].stack;
+            c->remote_addr = (uint32_t)(pair_random(&p) % ADDRS);
+            bool room = source_has_room(c->stack, c->remote_addr);
+            CU_ASSERT_EQUAL(room, counts[c->remote_addr] < 3);
+            if (room) {
+                source_add(c);
+                counts[c->remote_addr]++;
+            }
+        }
+    }
+    for (unsigned int i = 0; i < CONNS; i++)
+        source_remove(&conns[i]);
+    for (uint32_t i = 0; i <= p.side[1].stack->source_mask; i++)
+        CU_ASSERT_EQUAL(p.side[1].stack->sources[i].count, 0);
+    pair_free(&p);
+}
