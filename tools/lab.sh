@@ -238,13 +238,20 @@ lab_stop() {
     local pid=${LAB_PID[$1]:-} rc=0 tries=0
     [ -n "$pid" ] || return 0
     unset "LAB_PID[$1]"
-    kill -TERM "$pid" 2>/dev/null
+    # Before TERM, for SIGCONT undoes the stop by which LeakSanitizer looks at a process that ends.
     # shellcheck disable=SC2046
-    kill -CONT "$pid" $(pgrep -P "$pid") 2>/dev/null
+    ! grep -qs '^State:.*T (stopped)' "/proc/$pid/status" || kill -CONT "$pid" $(pgrep -P "$pid") 2>/dev/null
+    kill -TERM "$pid" 2>/dev/null
     while kill -0 "$pid" 2>/dev/null && [ $((tries++)) -lt 200 ]; do
         sleep 0.05
     done
-    kill -KILL "$pid" 2>/dev/null
+    if kill -0 "$pid" 2>/dev/null; then
+        {
+            echo "lab: did not end within 10 s of SIGTERM and was killed; its threads:"
+            grep -s -e ^Name -e ^State -e ^Tgid -e ^Tracer "/proc/$pid"/task/*/status
+        } >>"$LAB/log/$1"
+        kill -KILL "$pid"
+    fi
     wait "$pid" 2>/dev/null || rc=$?
     return $rc
 }
