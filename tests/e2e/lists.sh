@@ -28,6 +28,18 @@ mark
 repeat_ok 2 /p3.html
 expect_grown requests 2 replicated 2 writes 2 slow_tombstones 2
 
+say "and it makes old what is known of its URL, here the answer to HEAD"
+expect_get 200 /p3.html --head
+mark
+expect_get 200 /p3.html --head
+expect_grown fast_reads 1
+get_ok /p3.html
+mark
+expect_get 200 /p3.html --head
+expect_grown fast_reads 0 history_tombstoned 1
+expect_get 200 /p3.html --head
+expect_grown fast_reads 1
+
 say "spelt otherwise they are the same pages to the web server, and so to the lists"
 mark
 expect_get 200 /%703.html
