@@ -31,6 +31,8 @@ void tcp_limits_default(struct tcp_limits *limits) {
         .delayed_ack_us = 40000,
         .syn_cookies = true,
         .timestamps = true,
+        .congestion_accepted = TCP_CONGESTION_CUBIC,
+        .congestion_opened = TCP_CONGESTION_NEWRENO,
     };
 }
 

@@ -119,6 +119,11 @@ struct tcp_interface {
     uint32_t extra_addrs[4]; // further own addresses (the VIP), 0 = unused
 };
 
+enum tcp_congestion {
+    TCP_CONGESTION_CUBIC,
+    TCP_CONGESTION_NEWRENO,
+};
+
 struct tcp_limits {
     uint32_t conns_max;     // established and half-open together
     uint32_t half_open_max; // passive, in SYN-RECEIVED
@@ -136,7 +141,9 @@ struct tcp_limits {
     uint32_t delayed_ack_us;
     uint32_t conns_per_source_max; // accepted and not yet closed, per remote address; 0: no limit
     bool syn_cookies; // beyond half_open_max SYNs are answered without state, not dropped
-    bool timestamps;  // offered and accepted (RFC 7323)
+    enum tcp_congestion congestion_accepted; // of connections that peers open: CUBIC by default
+    enum tcp_congestion congestion_opened;   // ... that we open: NewReno by default
+    bool timestamps;                         // offered and accepted (RFC 7323)
 };
 /* The defaults, to be changed member by member. */
 void tcp_limits_default(struct tcp_limits *limits);

@@ -106,7 +106,9 @@ enum conn_flag {
     CONN_PROBED = 1u << 21,         // a tail loss probe is out, up to probe_end
     CONN_PROBE_REPEATED = 1u << 22, // ... and was a retransmission
     CONN_SOURCE_COUNTED = 1u << 24,
-    CONN_TIMESTAMPS = 1u << 23, // both sides sent the option
+    CONN_CUBIC = 1u << 25,       // else NewReno
+    CONN_CUBIC_EPOCH = 1u << 26, // a stage of congestion avoidance is under way
+    CONN_TIMESTAMPS = 1u << 23,  // both sides sent the option
 };
 
 enum conn_deadline {
@@ -122,6 +124,14 @@ struct seq_range { // [start, end) of sequence numbers; empty when equal
     uint32_t start, end;
 };
 #define SACK_RECENT 3u
+
+struct cubic {                // RFC 9438 4.1.2; windows in bytes
+    uint32_t max_window;      // W_max
+    uint32_t prior_window;    // cwnd_prior
+    uint32_t friendly_window; // W_est
+    uint32_t k_ms;
+    uint32_t epoch_ms; // begin of this stage, by the clock of timestamps
+};
 
 struct out_of_order { // chunks in order of sequence; buf.tag is the sequence number of the first
                       // byte
@@ -180,8 +190,9 @@ struct tcp_conn {
     uint8_t reorder_scale; // of the reordering window, in quarters of the RTT
     uint8_t reorder_keep;  // recoveries until it is 1 again
     uint32_t min_rtt_us;   // 0: not known
-    uint32_t ts_offset;    // of our clock (RFC 7323 5.4)
-    uint32_t ts_recent;    // the peer's clock, and when we took it (2^20 us)
+    struct cubic cubic;
+    uint32_t ts_offset; // of our clock (RFC 7323 5.4)
+    uint32_t ts_recent; // the peer's clock, and when we took it (2^20 us)
     uint32_t ts_recent_at;
     uint32_t probe_end;                // snd_max after the tail loss probe
     struct buf *board;                 // struct scoreboard; NULL: no loss or reordering is known
@@ -604,6 +615,15 @@ static inline uint32_t conn_queue_end(const struct tcp_conn *c) // the FIN's seq
 {
     return c->snd_una + c->sendq.len;
 }
+
+/* tcp_cubic.c */
+/* A loss: the new ssthresh. */
+uint32_t cubic_on_loss(struct tcp_conn *c, uint32_t flight);
+/* A time-out's loss (RFC 9438 4.8): the next stage begins without memory of a maximum. */
+void cubic_on_timeout(struct tcp_conn *c);
+/* Congestion avoidance. */
+void cubic_on_ack(struct tcp_conn *c, uint32_t acked);
+uint32_t cube_root(uint64_t n);
 
 /* tcp_congestion.c */
 void congestion_init(struct tcp_conn *c);

@@ -74,6 +74,9 @@
     X(test_sack_timeout, "a time-out with a scoreboard, and reneging")                             \
     X(test_sack_nonsense, "SACK blocks that cannot be")                                            \
     X(test_tail_loss_probe, "tail loss probe")                                                     \
+    X(test_cube_root, "cube root")                                                                 \
+    X(test_cubic_curve, "CUBIC follows its curve")                                                 \
+    X(test_cubic_loss, "CUBIC after a loss")                                                       \
     X(test_sack_transfer, "transfers with loss need few repetitions")                              \
     /* test_tcp_wire.c */                                                                          \
     X(test_arp_answers, "ARP answers and learns")                                                  \

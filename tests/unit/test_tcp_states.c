@@ -717,7 +717,9 @@ void test_retransmit_timer(void) {
 
 void test_recovery(void) {
     const uint32_t mss = 536;
-    establish(NULL);
+    struct tcp_limits l = small_limits();
+    l.congestion_accepted = TCP_CONGESTION_NEWRENO;
+    establish(&l);
     server.to_send = 30 * mss;
     pair_app_pump(&server);
     a->seen_count = 0;
