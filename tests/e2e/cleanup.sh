@@ -26,13 +26,13 @@ complain() {
     wrong=1
 }
 
-# What there is of the machine's that a lab could leave something in. Other labs may come and go meanwhile.
+# What the machine has of what is in a lab, by the names it has there. (Others may have theirs.)
 machine() {
-    ip -o link | cut -d: -f2 | cut -d@ -f1
-    ip netns list
-    grep -c . /proc/self/mountinfo
-    ls /var/run/dpdk 2>/dev/null
-    ls -d /run/prophecy /dev/hugepages/*map_* 2>/dev/null
+    local names='wires|clients|sketcher|r[0-9]+'
+    ip -o link | grep -oE " (($names)-eth[01]|net[01])[@:]"
+    ip netns list | grep -E "^($names)( |$)"
+    grep -E "/netns/($names) |prophecy" /proc/self/mountinfo
+    ls -d /var/run/dpdk/sketcher /run/prophecy /dev/hugepages/sketchermap_* 2>/dev/null
     true
 }
 
