@@ -46,6 +46,7 @@ void request_free(struct request *r) {
 
 static void client_close(struct client *c) {
     c->state = CLIENT_CLOSING;
+    c->queued_before = UINT32_MAX;
     timed_set(c->w, &c->timer, LIST_CLIENT_REQUEST);
     // Lingering: a RST for unread data would destroy the response on its way (design.md §6).
     tcp_close(c->conn, true);
@@ -463,11 +464,8 @@ static void client_closed(struct tcp_conn *conn, void *user, enum tcp_close_reas
 void client_timeout(struct client *c) {
     struct lcore *l = &c->w->l;
     size_t queued = tcp_send_queued(c->conn);
-    if (c->state == CLIENT_CLOSING) {
-        tcp_abort(c->conn);
-        return;
-    }
-    if (queued > 0 && (c->state == CLIENT_HEAD || c->state == CLIENT_DRAIN) && c->head_len == 0) {
+    bool between = c->state == CLIENT_HEAD && c->head_len == 0;
+    if (queued > 0 && (between || c->state == CLIENT_DRAIN || c->state == CLIENT_CLOSING)) {
         // Still taking its response: it may go on as long as there is progress.
         if (queued < c->queued_before) {
             c->queued_before = (uint32_t)queued;
@@ -478,7 +476,11 @@ void client_timeout(struct client *c) {
         tcp_abort(c->conn);
         return;
     }
-    if (c->state == CLIENT_HEAD && c->head_len == 0) {
+    if (c->state == CLIENT_CLOSING) { // its FIN never came
+        tcp_abort(c->conn);
+        return;
+    }
+    if (between) {
         count(l, SHELL_KEEPALIVE_TIMEOUT);
         client_close(c);
         return;

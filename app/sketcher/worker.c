@@ -32,8 +32,10 @@ static void expire(struct worker *w, struct timed *t) {
     switch (list) {
     case LIST_CLIENT_KEEPALIVE:
     case LIST_CLIENT_REQUEST:
-    case LIST_CLIENT_ABORT:
         client_timeout((struct client *)(void *)t);
+        break;
+    case LIST_CLIENT_ABORT:
+        tcp_abort(((struct client *)(void *)t)->conn);
         break;
     case LIST_UPSTREAM_CONNECT:
     case LIST_UPSTREAM_RESPONSE:

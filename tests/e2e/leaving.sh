@@ -82,18 +82,24 @@ for _ in range(4):
     s = by_hand.connect()
     s.sendall(b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n")
     stalled.append(s)
-slow = socket.socket()
-slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-slow.settimeout(30)
-slow.connect(by_hand.VIP)
-slow.sendall(b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n")
-got = b""
-while b"\r\n\r\n" not in got or len(got) < got.index(b"\r\n\r\n") + 4 + len(large):
-    chunk = slow.recv(200000)
-    assert chunk, f"the slow reader was cut off after {len(got)} bytes"
-    got += chunk
-    time.sleep(0.02)
-assert got.endswith(large), "wrong bytes for the slow reader"
+def read_slowly(more, pause):
+    slow = socket.socket()
+    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    slow.settimeout(30)
+    slow.connect(by_hand.VIP)
+    slow.sendall(b"GET /large HTTP/1.1\r\nHost: h\r\n" + more + b"\r\n")
+    got = b""
+    while b"\r\n\r\n" not in got or len(got) < got.index(b"\r\n\r\n") + 4 + len(large):
+        chunk = slow.recv(200000)
+        assert chunk, f"the slow reader was cut off after {len(got)} bytes"
+        got += chunk
+        time.sleep(pause)
+    assert got.endswith(large), "wrong bytes for the slow reader"
+
+
+read_slowly(b"", 0.02)
+# Longer than a request may take: closing is no reason to hurry.
+read_slowly(b"Connection: close\r\n", 0.06)
 for s in stalled: # what is left in the socket's buffer, then the reset
     try:
         n = 0
