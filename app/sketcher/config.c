@@ -85,6 +85,7 @@ static const struct key sketcher_keys[] = {
     U32("requests-max", requests_max, 1, 1000000),
     U32("upstream-max", upstream_max, 1, 10000),
     U32("buffers", buffers, 256, 1u << 24),
+    {"results-max-bytes", KIND_U64, offsetof(struct config, results_max_bytes), 1, 1ull << 40},
     U32("frames", frames, 1024, 1u << 22),
     U32("per-source-max", per_source_max, 1, 1000000),
     U32("agreement-sessions", agreement_sessions, 1, 65536),
@@ -423,6 +424,14 @@ static bool check(struct reader *r, struct config *c) {
              c->group.client_endpoints[c->client]);
         return false;
     }
+    if (c->results_max_bytes < group_result_max_bytes(&c->group)) {
+        fail(r,
+             "%s: [sketcher] results-max-bytes = %ju does not hold one result of %zu bytes "
+             "(response-max-bytes in %s and a head); raise one or lower the other",
+             c->path, (uintmax_t)c->results_max_bytes, group_result_max_bytes(&c->group),
+             c->group_path);
+        return false;
+    }
     uint32_t replica_side = c->ports[c->port_count - 1].addr;
     if (c->group.client_agreement[c->client].addr != replica_side) {
         fail(r,
@@ -447,6 +456,7 @@ static void defaults(struct config *c) {
     c->requests_max = 8192;
     c->upstream_max = 128;
     c->buffers = 65536;
+    c->results_max_bytes = 1ull << 28;
     c->frames = 16384;
     c->per_source_max = 1024;
     c->agreement_sessions = 256;

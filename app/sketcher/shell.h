@@ -66,7 +66,8 @@ static_assert(SHELL_BLOCK_BYTES >= HTTP_HEAD_MAX_BYTES + 1024, "a client head fi
     X(DROP_REQUEST_LIMIT, "drop_request_limit")                                                    \
     X(DROP_CLIENT_LIMIT, "drop_client_limit")                                                      \
     X(DROP_BUFFERS, "drop_out_of_buffers")                                                         \
-    X(DROP_SLOW_RING, "drop_slow_path_ring_full")
+    X(DROP_SLOW_RING, "drop_slow_path_ring_full")                                                  \
+    X(DROP_RESULTS, "drop_results_limit")
 
 enum shell_counter {
 #define SHELL_COUNTER_ID(id, name) SHELL_##id,
@@ -332,6 +333,7 @@ struct slow {
     struct rte_ring *to_worker[CONFIG_LCORES_MAX];
     struct result_head results;
     uint64_t results_out; // not freed yet
+    size_t results_bytes; // of those that are sent in place
     uint64_t published_core[SKETCHER_SLOW_COUNTER_COUNT];
     uint64_t published_bft[BFT_CLIENT_COUNTER_COUNT];
     uint64_t published_datagram[DATAGRAM_COUNTER_COUNT];

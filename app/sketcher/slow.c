@@ -43,12 +43,27 @@ static bool submit(void *ctx, uint32_t operation, const struct sketcher_ticket *
     return true;
 }
 
-/* One copy of an agreed result serves all who waited for it. */
+/*
+ * What a result counts for against results-max-bytes. A small one is copied into its clients'
+ * queues and given back at once; a large one is sent in place and stays for as long as its slowest
+ * reader takes.
+ */
+static size_t result_weight(size_t len) {
+    return len > SHELL_COPY_MAX_BYTES ? len : 0;
+}
+
+/* One copy of an agreed result serves all who waited for it. NULL: there is no room for it. */
 static struct result *result_share(struct slow *s, const struct sketcher_verdict *v) {
     if (s->shared == NULL) {
-        struct result *result = malloc(sizeof *result + v->result_len);
-        if (result == NULL)
+        size_t weight = result_weight(v->result_len), taken = s->results_bytes;
+        struct result *result = NULL;
+        if (weight == 0 || weight <= s->l.app->cfg.results_max_bytes - taken)
+            result = malloc(sizeof *result + v->result_len);
+        if (result == NULL) {
+            count(&s->l, SHELL_DROP_RESULTS);
             return NULL;
+        }
+        s->results_bytes += weight;
         atomic_init(&result->users, 1); // the completion itself, until all are released
         result->len = v->result_len;
         memcpy(result->data, v->result, v->result_len);
@@ -81,6 +96,7 @@ static void reap_results(struct slow *s) {
         if (atomic_load_explicit(&result->users, memory_order_acquire) == 0) {
             TAILQ_REMOVE(&s->results, result, link);
             s->results_out--;
+            s->results_bytes -= result_weight(result->len);
             free(result);
         }
         result = next;
@@ -297,6 +313,7 @@ static bool make_core(struct slow *s) {
     c.secret = s->l.app->secret;
     c.operations_max = c.waiters_max = cfg->requests_max * cfg->workers;
     c.per_source_max = cfg->per_source_max;
+    c.queue_timeout_us = cfg->agreement_timeout_us;
     c.join = cfg->join;
     s->core = sketcher_slow_new(&c, &env);
     return s->core != NULL;

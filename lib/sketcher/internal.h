@@ -81,10 +81,10 @@ struct sources {
     uint32_t mask;
     uint64_t seed; // so that no client chooses its place
 };
-bool sources_init(struct sources *t, uint32_t tickets_max, uint64_t seed);
-void sources_fini(struct sources *t);
-uint32_t sources_tickets(const struct sources *t, uint32_t address);
-void sources_add(struct sources *t, uint32_t address);
-void sources_remove(struct sources *t, uint32_t address);
+bool ticket_sources_init(struct sources *t, uint32_t tickets_max, uint64_t seed);
+void ticket_sources_fini(struct sources *t);
+uint32_t ticket_sources_count(const struct sources *t, uint32_t address);
+void ticket_sources_add(struct sources *t, uint32_t address);
+void ticket_sources_remove(struct sources *t, uint32_t address);
 
 #endif

@@ -277,7 +277,8 @@ struct sketcher_ticket {
     X(INCARNATION_CHANGES, "slow_incarnation_changes")                                             \
     X(OLD_INCARNATION, "slow_old_incarnation")                                                     \
     X(DROP_SOURCE_LIMIT, "drop_source_limit")                                                      \
-    X(DROP_QUEUE_FULL, "drop_slow_queue_full")
+    X(DROP_QUEUE_FULL, "drop_slow_queue_full")                                                     \
+    X(DROP_QUEUE_TIMEOUT, "drop_slow_queue_timeout")
 
 enum sketcher_slow_counter {
 #define SKETCHER_SLOW_COUNTER_ID(id, name) SKETCHER_SLOW_##id,
@@ -292,10 +293,11 @@ struct sketcher_slow_config {
     struct history *history;
     uint32_t partition; // all tickets given to this instance have URLs of this partition
     struct sketch_secret secret;
-    uint32_t operations_max; // in flight and queued
-    uint32_t waiters_max;    // tickets, over all operations
-    uint32_t per_source_max; // tickets of one source; beyond: BUSY
-    bool join;               // identical reads (off in measurements)
+    uint32_t operations_max;   // in flight and queued
+    uint32_t waiters_max;      // tickets, over all operations
+    uint32_t per_source_max;   // tickets of one source; beyond: BUSY
+    uint32_t queue_timeout_us; // without a free session; then BUSY, nothing was sent
+    bool join;                 // identical reads (off in measurements)
 };
 void sketcher_slow_config_default(struct sketcher_slow_config *cfg);
 
@@ -338,7 +340,8 @@ void sketcher_slow_handover(struct sketcher_slow *s, const struct sketcher_ticke
  */
 void sketcher_slow_completed(struct sketcher_slow *s, uint32_t operation,
                              const struct bft_completion *c, uint64_t now_us);
-/* Sessions became free: submits what waits. */
+/* Sessions became free, or time went by: releases BUSY what has waited too long for a session, and
+ * submits the rest as far as there are any. Call it every round. */
 void sketcher_slow_kick(struct sketcher_slow *s, uint64_t now_us);
 /* Drops the partition's entries (their sigma stays): an operator's flush, or a reload, see
  * sketcher_policy_needs_flush. */

@@ -4,7 +4,8 @@
  * history table before they are released (design.md laws 2-4; Prophecy, Algorithm 1 (3)).
  *
  *   HELD ──predecessor ends──▶ QUEUED ──a session is free──▶ IN_FLIGHT ──finished──▶ FREE
- *                                                                └─▶ TIMED_OUT ──────┘
+ *                                │                               └─▶ TIMED_OUT ──────┤
+ *                                └─none was for too long─────────────────────────────┘
  *
  * A read that may be joined is in the table of keys while it is QUEUED or IN_FLIGHT; at most one
  * other of its key, its successor, is HELD until it ends.
@@ -37,7 +38,7 @@ struct operation {
     enum sketcher_kind kind;
     struct sketch_tag key;
     struct sketch_tag url;
-    uint64_t submitted_us;
+    uint64_t queued_us, submitted_us;
     uint32_t first_waiter, last_waiter;
     uint32_t successor;
     uint32_t next;  // in the free list or the queue
@@ -86,6 +87,7 @@ void sketcher_slow_config_default(struct sketcher_slow_config *cfg) {
         .operations_max = 4096,
         .waiters_max = 16384,
         .per_source_max = 256,
+        .queue_timeout_us = 10000000,
         .join = true,
     };
 }
@@ -127,7 +129,7 @@ struct sketcher_slow *sketcher_slow_new(const struct sketcher_slow_config *cfg,
     s->env = *env;
     s->sketch = sketch_new(&cfg->secret);
     if (s->sketch == NULL || !make_pools(s) ||
-        !sources_init(&s->sources, cfg->waiters_max, source_seed)) {
+        !ticket_sources_init(&s->sources, cfg->waiters_max, source_seed)) {
         sketcher_slow_free(s);
         return NULL;
     }
@@ -139,7 +141,7 @@ void sketcher_slow_free(struct sketcher_slow *s) {
         return;
     if (s->sketch != NULL)
         sketch_free(s->sketch);
-    sources_fini(&s->sources);
+    ticket_sources_fini(&s->sources);
     free(s->keys);
     free(s->waiters);
     free(s->operations);
@@ -188,7 +190,7 @@ static void add_waiter(struct sketcher_slow *s, struct operation *o,
     else
         s->waiters[o->last_waiter].next = id;
     o->last_waiter = id;
-    sources_add(&s->sources, t->source);
+    ticket_sources_add(&s->sources, t->source);
 }
 
 static void release_all(struct sketcher_slow *s, struct operation *o,
@@ -199,7 +201,7 @@ static void release_all(struct sketcher_slow *s, struct operation *o,
         o->first_waiter = s->waiters[id].next;
         s->waiters[id].next = s->free_waiter;
         s->free_waiter = id;
-        sources_remove(&s->sources, ticket.source);
+        ticket_sources_remove(&s->sources, ticket.source);
         s->env.release(s->env.ctx, &ticket, v);
     }
 }
@@ -245,8 +247,9 @@ static void keys_remove(struct sketcher_slow *s, uint32_t id) {
 
 /* ---- the queue for sessions ---- */
 
-static void queue_append(struct sketcher_slow *s, uint32_t id) {
+static void queue_append(struct sketcher_slow *s, uint32_t id, uint64_t now_us) {
     s->operations[id].state = OPERATION_QUEUED;
+    s->operations[id].queued_us = now_us;
     s->operations[id].next = NONE;
     if (s->queue_first == NONE)
         s->queue_first = id;
@@ -274,7 +277,38 @@ static bool submit_first(struct sketcher_slow *s, uint64_t now_us) {
     return false;
 }
 
+/* From here on nobody joins it; those that wait for its end are next. */
+static void leave_keys(struct sketcher_slow *s, uint32_t id, uint64_t now_us) {
+    struct operation *o = &s->operations[id];
+    uint32_t successor = o->successor;
+    if (!o->listed)
+        return;
+    keys_remove(s, id);
+    o->successor = NONE;
+    if (successor != NONE) {
+        keys_insert(s, successor);
+        queue_append(s, successor, now_us);
+    }
+}
+
+/* Sessions may stay taken for long: a write that timed out keeps its own until it ends. Who waits
+ * for one gets an answer all the same. */
+static bool expire_first(struct sketcher_slow *s, uint64_t now_us) {
+    uint32_t id = s->queue_first;
+    struct operation *o = &s->operations[id];
+    if (now_us < o->queued_us + s->cfg.queue_timeout_us)
+        return false;
+    s->queue_first = o->next;
+    count(s, SKETCHER_SLOW_DROP_QUEUE_TIMEOUT);
+    release_all(s, o, &(struct sketcher_verdict){.outcome = SKETCHER_OUT_BUSY});
+    leave_keys(s, id, now_us);
+    give_operation(s, id);
+    return true;
+}
+
 void sketcher_slow_kick(struct sketcher_slow *s, uint64_t now_us) {
+    while (s->queue_first != NONE && expire_first(s, now_us))
+        ;
     while (s->queue_first != NONE && submit_first(s, now_us))
         ;
 }
@@ -305,7 +339,7 @@ void sketcher_slow_handover(struct sketcher_slow *s, const struct sketcher_ticke
     count(s, SKETCHER_SLOW_TICKETS);
     if (s->cfg.mode == SKETCHER_PROPHECY)
         assert(history_partition(s->cfg.history, &t->url) == s->cfg.partition);
-    if (sources_tickets(&s->sources, t->source) >= s->cfg.per_source_max) {
+    if (ticket_sources_count(&s->sources, t->source) >= s->cfg.per_source_max) {
         refuse(s, t, SKETCHER_SLOW_DROP_SOURCE_LIMIT);
         return;
     }
@@ -327,7 +361,7 @@ void sketcher_slow_handover(struct sketcher_slow *s, const struct sketcher_ticke
     } else {
         if (joins)
             keys_insert(s, id);
-        queue_append(s, id);
+        queue_append(s, id, now_us);
         sketcher_slow_kick(s, now_us);
     }
 }
@@ -464,20 +498,6 @@ static struct sketcher_verdict judge(struct sketcher_slow *s, const struct opera
     return timed_out;
 }
 
-/* From here on nobody joins it; those that wait for its end are next. */
-static void leave_keys(struct sketcher_slow *s, uint32_t id) {
-    struct operation *o = &s->operations[id];
-    uint32_t successor = o->successor;
-    if (!o->listed)
-        return;
-    keys_remove(s, id);
-    o->successor = NONE;
-    if (successor != NONE) {
-        keys_insert(s, successor);
-        queue_append(s, successor);
-    }
-}
-
 void sketcher_slow_completed(struct sketcher_slow *s, uint32_t operation,
                              const struct bft_completion *c, uint64_t now_us) {
     assert(operation < s->cfg.operations_max);
@@ -488,7 +508,7 @@ void sketcher_slow_completed(struct sketcher_slow *s, uint32_t operation,
         release_all(s, o, &(struct sketcher_verdict){.outcome = SKETCHER_OUT_AGREED});
     struct sketcher_verdict v = judge(s, o, c, now_us);
     release_all(s, o, &v);
-    leave_keys(s, operation);
+    leave_keys(s, operation, now_us);
     if (c->finished)
         give_operation(s, operation);
     else

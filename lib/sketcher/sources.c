@@ -9,7 +9,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-bool sources_init(struct sources *t, uint32_t tickets_max, uint64_t seed) {
+bool ticket_sources_init(struct sources *t, uint32_t tickets_max, uint64_t seed) {
     uint64_t places = 2;
     while (places < 2 * (uint64_t)tickets_max)
         places *= 2;
@@ -19,7 +19,7 @@ bool sources_init(struct sources *t, uint32_t tickets_max, uint64_t seed) {
     return t->places != NULL;
 }
 
-void sources_fini(struct sources *t) {
+void ticket_sources_fini(struct sources *t) {
     free(t->places);
 }
 
@@ -37,17 +37,17 @@ static uint32_t find(const struct sources *t, uint32_t address) {
     return i;
 }
 
-uint32_t sources_tickets(const struct sources *t, uint32_t address) {
+uint32_t ticket_sources_count(const struct sources *t, uint32_t address) {
     return t->places[find(t, address)].tickets;
 }
 
-void sources_add(struct sources *t, uint32_t address) {
+void ticket_sources_add(struct sources *t, uint32_t address) {
     struct source *s = &t->places[find(t, address)];
     s->address = address;
     s->tickets++;
 }
 
-void sources_remove(struct sources *t, uint32_t address) {
+void ticket_sources_remove(struct sources *t, uint32_t address) {
     uint32_t hole = find(t, address);
     assert(t->places[hole].tickets > 0);
     if (--t->places[hole].tickets > 0)

@@ -203,6 +203,45 @@ static void timed_out_read_is_not_joined(void) {
 
 /* ---- queue and limits ---- */
 
+/* A session that a timed-out write keeps is not waited for without end. */
+static void queue_times_out(void) {
+    static struct rig rig;
+    struct rig_options o;
+    struct rig_request write, early, read, joined, held;
+    rig_options_default(&o);
+    o.slow.queue_timeout_us = 1000;
+    rig_open(&rig, &o);
+    rig.sessions = 2;
+    write_x(&rig, &write);
+    rig_start(&rig, &early, 0, "GET", "/x", NULL);
+    rig_handover(&rig, &early);
+    rig_start(&rig, &read, 0, "GET", "/y", NULL);
+    rig_handover(&rig, &read);
+    rig_start(&rig, &joined, 0, "GET", "/y", NULL);
+    rig_handover(&rig, &joined);
+    uint64_t queued_us = rig.now_us;
+    finish(&rig, 0, BFT_TIMED_OUT, false); // it keeps its session
+    rig.now_us = queued_us + 900;
+    sketcher_slow_kick(rig.slow, rig.now_us);
+    CU_ASSERT_FALSE(rig_has_verdict(&rig, &read));
+    rig.now_us = queued_us + 1000;
+    rig.sessions = 1; // too late
+    sketcher_slow_kick(rig.slow, rig.now_us);
+    CU_ASSERT_EQUAL(outcome_of(&rig, &read), SKETCHER_OUT_BUSY);
+    CU_ASSERT_EQUAL(outcome_of(&rig, &joined), SKETCHER_OUT_BUSY);
+    CU_ASSERT_EQUAL(rig.submitted_count, 2);
+    CU_ASSERT_EQUAL(rig_slow_count(&rig, SKETCHER_SLOW_DROP_QUEUE_TIMEOUT), 1);
+    rig_start(&rig, &held, 0, "GET", "/y", NULL); // the key is free again
+    rig_handover(&rig, &held);
+    CU_ASSERT_EQUAL(rig.submitted_count, 3);
+    rig_agree(&rig, 2, 3, "A");
+    CU_ASSERT_EQUAL(outcome_of(&rig, &held), SKETCHER_OUT_AGREED);
+    rig_agree(&rig, 1, 2, "A");
+    finish(&rig, 0, BFT_ABANDONED, true);
+    CU_ASSERT_EQUAL(sketcher_slow_operations(rig.slow), 0);
+    rig_close(&rig);
+}
+
 static void queue_is_first_in_first_out(void) {
     static struct rig rig;
     struct rig_request x[6];
@@ -627,6 +666,7 @@ const struct unit_case sketcher_slow_cases[] = {
     {"slow: join unordered by the same rule", join_unordered_by_the_same_rule},
     {"slow: writes are never joined", writes_are_never_joined},
     {"slow: timed-out read is not joined", timed_out_read_is_not_joined},
+    {"slow: queue times out", queue_times_out},
     {"slow: queue is first in, first out", queue_is_first_in_first_out},
     {"slow: agreement may end inside submit", agreement_may_end_inside_submit},
     {"slow: limit of operations", limit_of_operations},
