@@ -123,7 +123,8 @@ static void new_ack(struct tcp_conn *c, const struct segment *seg) {
     }
     if ((c->flags & CONN_SACK) != 0)
         probe_on_ack(c, seg);
-    if (!sack_on_ack(c, seg, acked, flight_before)) {
+    bool selective = c->board != NULL || seg->parsed.sack_count > 0;
+    if (!selective || !sack_on_ack(c, seg, acked, flight_before)) {
         enum recovery_ack recovery = congestion_recovery_ack(c, ack, acked);
         if (recovery == RECOVERY_NONE)
             congestion_on_ack(c, acked, flight_before);
@@ -514,7 +515,7 @@ static bool is_predicted(const struct tcp_conn *c, const struct segment *seg) {
 
 /* Those of a SYN are looked at where it is. False: malformed. */
 static bool parse_options(const struct tcp_conn *c, struct segment *seg) {
-    seg->parsed = (struct tcp_options){0};
+    memset(&seg->parsed, 0, offsetof(struct tcp_options, sack));
     if (seg->option_bytes == 0 || (c->flags & (CONN_SACK | CONN_TIMESTAMPS)) == 0)
         return true;
     if (tcp_options_parse(seg->options, seg->option_bytes, &seg->parsed))

@@ -45,7 +45,8 @@ static void parse_one(const uint8_t *p, uint8_t len, struct tcp_options *o) {
 }
 
 bool tcp_options_parse(const uint8_t *p, size_t len, struct tcp_options *o) {
-    *o = (struct tcp_options){0};
+    // The blocks themselves are only read up to sack_count.
+    memset(o, 0, offsetof(struct tcp_options, sack));
     if (len == TIMESTAMP_BYTES && load_be32(p) == TIMESTAMP_HEAD) { // as in nearly every segment
         o->has_timestamps = true;
         o->ts_value = load_be32(p + 4);
