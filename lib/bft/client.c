@@ -218,12 +218,18 @@ void bft_client_issue(struct bft_client *c, struct bft_client_session *s) {
 
 void bft_client_retransmit(struct bft_client *c, struct bft_client_session *s) {
     /* OSDI 4.1: "If the client does not receive replies soon enough, it broadcasts the request to
-     * all replicas"; 5.1: and requests "all replicas to send full replies". */
+     * all replicas"; 5.1: and requests "all replicas to send full replies". But when only the
+     * bytes are missing, because the designated replica is slow or lies, one of those that voted
+     * for them is enough: four copies of a large result would crowd each other out. */
+    int source = bft_client_full_source(c, s);
     s->message[1] |= BFT_FULL_REPLY;
     s->retry_us = s->retry_us < c->cfg.retry_max_us / 2 ? 2 * s->retry_us : c->cfg.retry_max_us;
     bft_client_count(c, BFT_CLIENT_RETRANSMITTED);
     schedule_retry(c, s);
-    c->env.broadcast(c->env.ctx, s->message, s->message_len);
+    if (source >= 0)
+        c->env.send(c->env.ctx, (uint16_t)source, s->message, s->message_len);
+    else
+        c->env.broadcast(c->env.ctx, s->message, s->message_len);
 }
 
 static uint8_t request_flags(const struct bft_client *c, uint32_t flags) {

@@ -103,6 +103,9 @@ void bft_vote_clear(struct bft_client *c, struct bft_client_session *s, uint32_t
 void bft_client_disagreed(struct bft_client *c, struct bft_client_session *s);
 /* A retry found the request without agreement: true when that ended it. */
 bool bft_client_stalled(struct bft_client *c, struct bft_client_session *s);
+/* A replica, drawn among those that voted for a value with enough votes but have not sent it in
+ * full; -1: none. */
+int bft_client_full_source(struct bft_client *c, const struct bft_client_session *s);
 void bft_client_order(struct bft_client *c, struct bft_client_session *s);
 
 #endif

@@ -82,6 +82,16 @@ static bool has_quorum(const struct bft_client *c, const struct bft_client_sessi
     return committed >= needed(c, s) || (tentative > 0 && committed + tentative >= c->quorum);
 }
 
+int bft_client_full_source(struct bft_client *c, const struct bft_client_session *s) {
+    uint32_t n = c->cfg.group.n, first = (uint32_t)(bft_client_random(c) % n);
+    for (uint32_t k = 0; k < n; k++) {
+        uint32_t i = (first + k) % n;
+        if (s->votes[i].full == NULL && has_quorum(c, s, i))
+            return (int)i;
+    }
+    return -1;
+}
+
 /* Whether some value can still reach what is needed, with the answers to come. */
 static bool quorum_possible(const struct bft_client *c, const struct bft_client_session *s) {
     uint32_t n = c->cfg.group.n, open = n - s->answered;

@@ -26,7 +26,7 @@ void datagram_config_default(struct datagram_config *cfg) {
         .initial_fragments = 16,
         // 64 full datagrams still fit a socket buffer of Linux' default size.
         .window_fragments = 64,
-        .retry_us = 10000,
+        .retry_us = 30000,
         .give_up_us = 5000000,
     };
 }
