@@ -319,7 +319,7 @@ static bool body_append(struct client *c, struct buf_chain *to, const uint8_t *d
         reject(c, 413);
         return false;
     }
-    if (!buf_chain_append(to, &c->w->l.pool, data, len)) {
+    if (!body_has_room(&c->w->l, to->len) || !buf_chain_append(to, &c->w->l.pool, data, len)) {
         count(&c->w->l, SHELL_DROP_BUFFERS);
         reject(c, 503);
         return false;

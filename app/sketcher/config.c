@@ -84,7 +84,7 @@ static const struct key sketcher_keys[] = {
     U32("clients-max", clients_max, 1, 4000000),
     U32("requests-max", requests_max, 1, 1000000),
     U32("upstream-max", upstream_max, 1, 10000),
-    U32("buffers", buffers, 256, 1u << 24),
+    U32("buffers", buffers, 1024, 1u << 24),
     {"results-max-bytes", KIND_U64, offsetof(struct config, results_max_bytes), 1, 1ull << 40},
     U32("frames", frames, 1024, 1u << 22),
     U32("per-source-max", per_source_max, 1, 1000000),

@@ -232,6 +232,7 @@ void lcore_publish(struct lcore *l) {
     shell_publish(l->published_tcp, tcp, TCP_COUNTER_COUNT);
     __atomic_store_n(&l->published_conns, tcp_stack_conns(l->stack), __ATOMIC_RELAXED);
     __atomic_store_n(&l->published_time_waits, tcp_stack_time_waits(l->stack), __ATOMIC_RELAXED);
+    l->chunks_left = rte_mempool_avail_count(l->app->chunks);
     l->next_publish_us = l->now_us + PUBLISH_US;
 }
 
@@ -282,6 +283,7 @@ bool lcore_init(struct lcore *l, struct app *app, uint32_t index, unsigned int i
     l->index = index;
     l->id = id;
     l->frames = app->frames;
+    l->chunks_left = app->cfg.buffers;
     l->pool = (struct buf_pool){.get = chunk_get, .put = chunk_put, .ctx = app->chunks};
     struct tcp_env env = {
         .ctx = l,

@@ -31,6 +31,7 @@
 #define SHELL_BLOCK_BYTES 17408u // a whole head, canonical or not, in one piece
 #define SHELL_COPY_MAX_BYTES                                                                       \
     BUF_DATA_BYTES // an agreed body up to this is copied, a larger one sent in place
+#define SHELL_SMALL_BODY_BYTES (64u << 10) // up to here a body may take the last chunks
 #define SHELL_DRAIN_BYTES                                                                          \
     (1u << 20) // unacknowledged response bytes at which a client's next request waits
 
@@ -116,6 +117,8 @@ struct lcore {
     uint64_t now_us;
     uint64_t next_publish_us;
     uint32_t idle_polls;
+    uint32_t
+        chunks_left; // in the pool, when last counted: that takes a look at every lcore's cache
     uint64_t count[SHELL_COUNTER_COUNT];
     struct sketcher_evidence_ring *evidence;
     /* Snapshots for telemetry, written every few milliseconds with relaxed stores. */
@@ -375,6 +378,15 @@ static inline struct lcore *app_lcore(struct app *app, uint32_t index) {
 /* The port that leads to the replicas. */
 static inline uint32_t app_replica_side(const struct app *app) {
     return app->cfg.port_count - 1;
+}
+
+/*
+ * May a body that holds so many bytes take more chunks? The last quarter of them is for small ones:
+ * a client that sends or fetches a few large bodies and takes its time must not leave nothing for
+ * the pages of all others.
+ */
+static inline bool body_has_room(const struct lcore *l, size_t bytes) {
+    return bytes < SHELL_SMALL_BODY_BYTES || l->chunks_left > l->app->cfg.buffers / 4;
 }
 
 bool ports_start(struct app *app);

@@ -236,7 +236,9 @@ static bool body_append(struct upstream *u, const uint8_t *data, size_t len) {
         upstream_fail(u, SKETCHER_FAILED_TOO_LARGE);
         return false;
     }
-    if (!buf_chain_append(&r->answer_body, &w->l.pool, data, len)) {
+    // What is too large now comes by agreement, and is then sent from where it lies.
+    if (!body_has_room(&w->l, r->answer_body.len) ||
+        !buf_chain_append(&r->answer_body, &w->l.pool, data, len)) {
         count(&w->l, SHELL_DROP_BUFFERS);
         upstream_fail(u, SKETCHER_FAILED_LOCAL);
         return false;
