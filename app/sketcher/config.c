@@ -82,6 +82,7 @@ static const struct key sketcher_keys[] = {
     U32("blacklist-after", blacklist_after, 0, 15),
     U32("blacklist-seconds", blacklist_s, 1, 2000),
     U32("clients-max", clients_max, 1, 4000000),
+    U32("clients-per-source-max", clients_per_source_max, 1, 4000000),
     U32("requests-max", requests_max, 1, 1000000),
     U32("upstream-max", upstream_max, 1, 10000),
     U32("buffers", buffers, 1024, 1u << 24),

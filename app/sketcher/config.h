@@ -47,14 +47,15 @@ struct config {
     uint32_t history_copies;
     uint32_t blacklist_after, blacklist_s;
 
-    uint32_t clients_max;        // connections per worker
-    uint32_t requests_max;       // in progress per worker
-    uint32_t upstream_max;       // connections per worker and replica
-    uint32_t buffers;            // 2 KiB chunks, all lcores
-    uint64_t results_max_bytes;  // large agreed results on their way, per slow-path lcore
-    uint32_t frames;             // mbufs, all lcores
-    uint32_t per_source_max;     // replicated requests of one client address at once
-    uint32_t agreement_sessions; // per slow-path lcore
+    uint32_t clients_max;            // connections per worker
+    uint32_t clients_per_source_max; // of one address; 0: half of clients_max
+    uint32_t requests_max;           // in progress per worker
+    uint32_t upstream_max;           // connections per worker and replica
+    uint32_t buffers;                // 2 KiB chunks, all lcores
+    uint64_t results_max_bytes;      // large agreed results on their way, per slow-path lcore
+    uint32_t frames;                 // mbufs, all lcores
+    uint32_t per_source_max;         // replicated requests of one client address at once
+    uint32_t agreement_sessions;     // per slow-path lcore
     uint32_t requests_per_connection;
 
     uint32_t connect_timeout_us;

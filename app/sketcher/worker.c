@@ -192,6 +192,9 @@ bool worker_init(struct worker *w, struct app *app, uint32_t index, unsigned int
     struct tcp_limits limits;
     tcp_limits_default(&limits);
     limits.conns_max = cfg->clients_max + cfg->upstream_max * cfg->group.replicas;
+    // Else one address could take every place that there is (design.md law 9).
+    limits.conns_per_source_max =
+        cfg->clients_per_source_max != 0 ? cfg->clients_per_source_max : (cfg->clients_max + 1) / 2;
     if (limits.send_queue_bytes < 2 * SHELL_BLOCK_BYTES)
         limits.send_queue_bytes = 2 * SHELL_BLOCK_BYTES;
     if (!lcore_init(&w->l, app, index, id, &limits, NULL))

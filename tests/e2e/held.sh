@@ -5,7 +5,7 @@
 begin "$@"
 store_group
 UPSTREAM_IDLE_MS=300
-sketcher "results-max-bytes = 40000000" "buffers = 16384"
+sketcher "results-max-bytes = 40000000" "buffers = 16384" "clients-per-source-max = 600"
 head -c 10485760 /dev/urandom >"$OUT/large"
 expect_get 201 /large -T "$OUT/large"
 expect_get 201 /small -X PUT -d "small"
@@ -57,6 +57,24 @@ for _ in range(40):
     assert status == 200 and body == page, f"the page meanwhile: {status}, {len(body)} bytes"
 PY
 expect_grown drop_out_of_buffers '>=1'
+expect_no_leaks
+
+say "an address has its share of the connections, and other addresses have theirs"
+ip -n clients addr add 10.77.0.201/24 dev eth0
+mark
+clients python3 - <<'PY' || fail "connections"
+import by_hand, socket
+held = [by_hand.connect() for _ in range(600)]
+try:
+    socket.create_connection(by_hand.VIP, 1.5)
+    raise SystemExit("one more than its share was accepted")
+except TimeoutError:
+    pass
+s = socket.create_connection(by_hand.VIP, 30, ("10.77.0.201", 0))
+s.sendall(b"GET /small HTTP/1.1\r\nHost: h\r\n\r\n")
+by_hand.expect("the other address", 200, by_hand.Reader(s).response()[0])
+PY
+expect_grown drop_tcp_source_limit '>=1' clients_accepted 601
 expect_no_leaks
 
 say "and there is room again"
