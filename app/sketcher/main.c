@@ -180,6 +180,21 @@ static bool launch(void) {
     return true;
 }
 
+/* Unchecked answers are an operator's decision that should be seen (design.md law 1). */
+static void say_what_is_unchecked(void) {
+    uint32_t whitelisted = 0;
+    for (uint32_t i = 0; i < app.cfg.policy.count; i++)
+        whitelisted += app.cfg.policy.rules[i].list == SKETCHER_WHITELIST;
+    if (app.cfg.mode == SKETCHER_BALANCE)
+        fprintf(stderr, "prophecy-sketcher: mode balance: no answer is checked\n");
+    else if (app.cfg.mode == SKETCHER_PROPHECY && whitelisted > 0)
+        fprintf(
+            stderr,
+            "prophecy-sketcher: what %u rule(s) of [whitelist] match is accepted from one replica, "
+            "unchecked\n",
+            whitelisted);
+}
+
 static uint64_t realtime_us(void) {
     struct timespec ts;
     clock_gettime(CLOCK_REALTIME, &ts);
@@ -190,6 +205,7 @@ static bool run(void) {
     bool ok = make_memory() && ports_start(&app) && make_lcores();
     if (ok) {
         telemetry_start(&app);
+        say_what_is_unchecked();
         ok = launch();
         fprintf(stderr,
                 "prophecy-sketcher: ready: mode %s, %u replicas, %u worker(s), %u queue(s)\n",

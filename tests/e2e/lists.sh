@@ -9,6 +9,7 @@ sketcher "[whitelist]" "a = GET /p1.html" "b = * /p1?.html" "[blacklist]" "a = G
     "[write]" "logout = GET /p3.html" "[key-headers]" "names = accept accept-language x-mine"
 
 say "whitelisted: from one replica, unchecked, never agreed on"
+grep -q "what 2 rule(s) of \[whitelist\] match is accepted from one replica, unchecked" "$LAB/log/sketcher" || fail "it is not said at start"
 mark
 repeat_ok 5 /p1.html
 get_ok /p11.html
