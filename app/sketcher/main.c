@@ -207,10 +207,11 @@ static bool run(void) {
         telemetry_start(&app);
         say_what_is_unchecked();
         ok = launch();
-        fprintf(stderr,
-                "prophecy-sketcher: ready: mode %s, %u replicas, %u worker(s), %u queue(s)\n",
-                sketcher_mode_names[app.cfg.mode], app.cfg.group.replicas, app.cfg.workers,
-                app.ports[0].queues);
+        if (ok)
+            fprintf(stderr,
+                    "prophecy-sketcher: ready: mode %s, %u replicas, %u worker(s), %u queue(s)\n",
+                    sketcher_mode_names[app.cfg.mode], app.cfg.group.replicas, app.cfg.workers,
+                    app.ports[0].queues);
         while (ok && !atomic_load_explicit(&app.stop, memory_order_relaxed))
             usleep(50000);
         atomic_store_explicit(&app.stop, true, memory_order_relaxed);
@@ -269,6 +270,7 @@ int main(int argc, char **argv) {
         return 2;
     }
     bool ok = run();
+    telemetry_stop();
     ports_stop(&app);
     tear_down();
     rte_eal_cleanup();

@@ -392,5 +392,7 @@ static inline bool body_has_room(const struct lcore *l, size_t bytes) {
 bool ports_start(struct app *app);
 void ports_stop(struct app *app);
 void telemetry_start(struct app *app);
+/* Commands are refused from here on; returns when none is being answered. */
+void telemetry_stop(void);
 
 #endif

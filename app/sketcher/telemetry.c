@@ -5,11 +5,16 @@
  */
 #include "shell.h"
 
+#include <pthread.h>
+#include <rte_common.h>
 #include <rte_telemetry.h>
 #include <stdio.h>
 #include <string.h>
 
 static struct app *the_app; // rte_telemetry's callbacks carry no context
+// Its thread outlives the EAL's clean-up: nothing may be freed under a command that is being
+// answered.
+static pthread_mutex_t stopping = PTHREAD_MUTEX_INITIALIZER;
 
 static uint64_t get(const uint64_t *p) {
     return __atomic_load_n(p, __ATOMIC_RELAXED);
@@ -68,15 +73,11 @@ static int all(struct rte_tel_data *d, bool drops) {
     return 0;
 }
 
-static int handle_stats(const char *cmd, const char *params, struct rte_tel_data *d) {
-    (void)cmd;
-    (void)params;
+static int handle_stats(struct rte_tel_data *d) {
     return all(d, false);
 }
 
-static int handle_drops(const char *cmd, const char *params, struct rte_tel_data *d) {
-    (void)cmd;
-    (void)params;
+static int handle_drops(struct rte_tel_data *d) {
     return all(d, true);
 }
 
@@ -109,9 +110,7 @@ static void add_replica(struct rte_tel_data *d, uint32_t replica) {
     rte_tel_data_add_dict_u64(d, "named", total.suspicions >= SKETCHER_NAME_AFTER);
 }
 
-static int handle_replicas(const char *cmd, const char *params, struct rte_tel_data *d) {
-    (void)cmd;
-    (void)params;
+static int handle_replicas(struct rte_tel_data *d) {
     rte_tel_data_start_dict(d);
     for (uint32_t i = 0; i < the_app->cfg.group.replicas; i++) {
         struct rte_tel_data *one = rte_tel_data_alloc();
@@ -156,10 +155,8 @@ static void add_evidence(struct rte_tel_data *d, const struct sketcher_evidence 
 }
 
 /* The newest records, of all lcores; at most a telemetry message's worth. */
-static int handle_evidence(const char *cmd, const char *params, struct rte_tel_data *d) {
+static int handle_evidence(struct rte_tel_data *d) {
     struct sketcher_evidence records[4];
-    (void)cmd;
-    (void)params;
     rte_tel_data_start_dict(d);
     for (uint32_t i = 0; i < the_app->lcores; i++) {
         uint32_t n = sketcher_evidence_read(app_lcore(the_app, i)->evidence, records, 4);
@@ -176,10 +173,8 @@ static int handle_evidence(const char *cmd, const char *params, struct rte_tel_d
     return 0;
 }
 
-static int handle_memory(const char *cmd, const char *params, struct rte_tel_data *d) {
+static int handle_memory(struct rte_tel_data *d) {
     uint64_t conns = 0, waits = 0, requests = 0, clients = 0, operations = 0, results = 0;
-    (void)cmd;
-    (void)params;
     for (uint32_t i = 0; i < the_app->lcores; i++) {
         conns += get(&app_lcore(the_app, i)->published_conns);
         waits += get(&app_lcore(the_app, i)->published_time_waits);
@@ -206,10 +201,8 @@ static int handle_memory(const char *cmd, const char *params, struct rte_tel_dat
     return 0;
 }
 
-static int handle_history(const char *cmd, const char *params, struct rte_tel_data *d) {
+static int handle_history(struct rte_tel_data *d) {
     struct history_stats s;
-    (void)cmd;
-    (void)params;
     history_stats(the_app->history, &s);
     rte_tel_data_start_dict(d);
     rte_tel_data_add_dict_u64(d, "copies", the_app->cfg.history_copies);
@@ -227,10 +220,8 @@ static int handle_history(const char *cmd, const char *params, struct rte_tel_da
     return 0;
 }
 
-static int handle_config(const char *cmd, const char *params, struct rte_tel_data *d) {
+static int handle_config(struct rte_tel_data *d) {
     const struct config *cfg = &the_app->cfg;
-    (void)cmd;
-    (void)params;
     rte_tel_data_start_dict(d);
     rte_tel_data_add_dict_string(d, "mode", sketcher_mode_names[cfg->mode]);
     rte_tel_data_add_dict_u64(d, "replicas", cfg->group.replicas);
@@ -245,13 +236,39 @@ static int handle_config(const char *cmd, const char *params, struct rte_tel_dat
     return 0;
 }
 
+static const struct {
+    const char *command;
+    int (*handle)(struct rte_tel_data *d);
+    const char *help;
+} commands[] = {
+    {"/prophecy/stats", handle_stats, "All counters but drops, summed."},
+    {"/prophecy/drops", handle_drops, "Drops by name, summed."},
+    {"/prophecy/replicas", handle_replicas, "What each replica did."},
+    {"/prophecy/evidence", handle_evidence, "Who differed from what."},
+    {"/prophecy/memory", handle_memory, "What is in use."},
+    {"/prophecy/history", handle_history, "The history table."},
+    {"/prophecy/config", handle_config, "The configuration in force."},
+};
+
+static int dispatch(const char *command, const char *params, struct rte_tel_data *d) {
+    int rc = -1;
+    (void)params;
+    pthread_mutex_lock(&stopping);
+    for (size_t i = 0; the_app != NULL && i < RTE_DIM(commands); i++)
+        if (strcmp(command, commands[i].command) == 0)
+            rc = commands[i].handle(d);
+    pthread_mutex_unlock(&stopping);
+    return rc;
+}
+
 void telemetry_start(struct app *app) {
     the_app = app;
-    rte_telemetry_register_cmd("/prophecy/stats", handle_stats, "All counters but drops, summed.");
-    rte_telemetry_register_cmd("/prophecy/drops", handle_drops, "Drops by name, summed.");
-    rte_telemetry_register_cmd("/prophecy/replicas", handle_replicas, "What each replica did.");
-    rte_telemetry_register_cmd("/prophecy/evidence", handle_evidence, "Who differed from what.");
-    rte_telemetry_register_cmd("/prophecy/memory", handle_memory, "What is in use.");
-    rte_telemetry_register_cmd("/prophecy/history", handle_history, "The history table.");
-    rte_telemetry_register_cmd("/prophecy/config", handle_config, "The configuration in force.");
+    for (size_t i = 0; i < RTE_DIM(commands); i++)
+        rte_telemetry_register_cmd(commands[i].command, dispatch, commands[i].help);
+}
+
+void telemetry_stop(void) {
+    pthread_mutex_lock(&stopping);
+    the_app = NULL;
+    pthread_mutex_unlock(&stopping);
 }

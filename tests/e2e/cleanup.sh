@@ -3,6 +3,8 @@
 # However a lab ends, nothing of it is left: after its own end, a failure, Ctrl-C, TERM, HUP, and kill -9.
 set -u
 self=$(readlink -f "$0")
+# Started in the background of a script, SIGINT is ignored, and bash cannot undo that by itself.
+[ -n "${DEFAULT_SIGNALS:-}" ] || DEFAULT_SIGNALS=yes exec env --default-signal=INT "$self" "$@"
 if [ "${1:-}" = lab ]; then
     . "$(dirname "$self")/case.sh"
     begin "$@"
