@@ -203,7 +203,7 @@ void lcore_flush(struct lcore *l) {
  * Two CPUs must be enough for everything, so an idle lcore gives its CPU away soon: a few dozen
  * empty polls, then short sleeps that grow to half a millisecond in the course of half a second.
  */
-void lcore_idle(struct lcore *l, bool busy) {
+static void idle(struct lcore *l, bool busy) {
     if (busy) {
         l->idle_polls = 0;
         return;
@@ -224,6 +224,15 @@ void lcore_idle(struct lcore *l, bool busy) {
                                                        : 500000};
     count(l, SHELL_SLEEPS);
     nanosleep(&pause, NULL);
+}
+
+uint64_t lcore_round_end(struct lcore *l, bool busy, uint64_t began) {
+    if (busy)
+        count_add(l, SHELL_BUSY_CYCLES, rte_rdtsc() - began);
+    idle(l, busy);
+    uint64_t now = rte_rdtsc();
+    count_add(l, SHELL_ALL_CYCLES, now - began);
+    return now;
 }
 
 void lcore_publish(struct lcore *l) {

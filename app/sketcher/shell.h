@@ -145,9 +145,12 @@ void lcore_fini(struct lcore *l);
 uint32_t lcore_poll(struct lcore *l);
 /* Timers and delayed output of the stack, then everything to the ports. */
 void lcore_flush(struct lcore *l);
-/* Nothing to do: backs off in steps, pause, yield, sleep, unless told to spin. Busy: starts anew.
+/*
+ * Ends a round that began at this cycle: accounts for its cycles and, when there was nothing to do,
+ * backs off in steps, pause, yield, sleep, unless told to spin. Returns the cycle at which the next
+ * one begins.
  */
-void lcore_idle(struct lcore *l, bool busy);
+uint64_t lcore_round_end(struct lcore *l, bool busy, uint64_t began);
 void lcore_publish(struct lcore *l);
 uint64_t shell_now_us(void);
 /* Copies n counters for readers on other threads. */

@@ -224,7 +224,7 @@ static void publish(struct slow *s) {
 int slow_main(void *arg) {
     struct slow *s = arg;
     struct lcore *l = &s->l;
-    uint64_t before = rte_rdtsc();
+    uint64_t began = rte_rdtsc();
     while (!atomic_load_explicit(&l->app->stop, memory_order_relaxed)) {
         uint32_t handled = lcore_poll(l) + take_tickets(s);
         bft_client_timers(s->bft, l->now_us);
@@ -235,13 +235,7 @@ int slow_main(void *arg) {
             reap_results(s);
             publish(s);
         }
-        uint64_t after = rte_rdtsc();
-        if (handled > 0)
-            count_add(l, SHELL_BUSY_CYCLES, after - before);
-        lcore_idle(l, handled > 0);
-        uint64_t now = rte_rdtsc();
-        count_add(l, SHELL_ALL_CYCLES, now - before);
-        before = now;
+        began = lcore_round_end(l, handled > 0, began);
     }
     publish(s);
     return 0;

@@ -100,7 +100,7 @@ static void publish(struct worker *w) {
 int worker_main(void *arg) {
     struct worker *w = arg;
     struct lcore *l = &w->l;
-    uint64_t before = rte_rdtsc();
+    uint64_t began = rte_rdtsc();
     l->now_us = shell_now_us();
     if (l->index == 0)
         tcp_announce(l->stack, l->now_us);
@@ -111,13 +111,7 @@ int worker_main(void *arg) {
         lcore_flush(l);
         if (l->now_us >= l->next_publish_us)
             publish(w);
-        uint64_t after = rte_rdtsc();
-        if (handled > 0)
-            count_add(l, SHELL_BUSY_CYCLES, after - before);
-        lcore_idle(l, handled > 0);
-        uint64_t now = rte_rdtsc();
-        count_add(l, SHELL_ALL_CYCLES, now - before);
-        before = now;
+        began = lcore_round_end(l, handled > 0, began);
     }
     publish(w);
     return 0;
